@@ -1,0 +1,72 @@
+"""What every model offers, whatever its family."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from lmlab.models.layers.vocabulary import VocabularyHead
+
+
+class Model(nn.Module, ABC):
+    """A network from token ids to hidden states. Heads and losses live with whoever asks the question.
+
+    Attributes:
+        layout: "encoder" (sees both sides), "decoder" (sees the past) or "encoder-decoder".
+        hidden_size: width of the hidden states.
+        vocab_size: rows of the token embedding.
+        max_positions: the longest sequence, or None where there is no limit.
+    """
+
+    layout: ClassVar[str]
+    hidden_size: int
+    vocab_size: int
+    max_positions: int | None
+
+    @abstractmethod
+    def forward(self, **inputs: Tensor) -> Tensor:
+        """Return the last hidden states, (B, T, H), or (N, H) at the flat indices `positions` (N,) of B * T."""
+
+    @abstractmethod
+    def hidden_states(self, **inputs: Tensor) -> list[Tensor]:
+        """Return one (B, T, H) a layer, the embeddings first; of the decoder for an encoder-decoder."""
+
+    @abstractmethod
+    def vocabulary_head(self) -> VocabularyHead:
+        """Make the family's head over the vocabulary, tied to the embedding where the family ties it."""
+
+    def pooler(self) -> nn.Module:
+        """Make the map from the first token's hidden state to that of the sequence (BERT's dense layer and tanh)."""
+        dense = nn.Linear(self.hidden_size, self.hidden_size)
+        initialize(dense, std=0.02)
+        return nn.Sequential(dense, nn.Tanh())
+
+    @property
+    def num_parameters(self) -> int:
+        """Weights, a tied one counted once."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+def initialize(module: nn.Module, std: float, truncated: bool = True) -> None:
+    """Draw the matrices of `module` from a normal distribution, cut at two deviations if `truncated`; zero the biases."""
+    draw: Callable = _truncated if truncated else nn.init.normal_
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Embedding):
+            draw(part.weight, std=std)
+        if isinstance(part, nn.Linear) and part.bias is not None:
+            nn.init.zeros_(part.bias)
+
+
+def _truncated(weight: Tensor, std: float) -> Tensor:
+    return nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
+
+
+def prefix_bias(prefix_mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """Bias (B, 1, T, T) of a prefix LM: the prefix (true in `prefix_mask`, (B, T)) is seen by all, the rest causally."""
+    length = prefix_mask.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool, device=prefix_mask.device).tril_()
+    visible = causal | prefix_mask[:, None, :].bool()
+    bias = torch.zeros(visible.shape, dtype=dtype, device=prefix_mask.device)
+    return bias.masked_fill_(~visible, torch.finfo(dtype).min)[:, None]

@@ -1,0 +1,128 @@
+"""One layer of a transformer, and a stack of them."""
+
+from collections.abc import Callable, Iterable
+
+from torch import Tensor, nn
+
+from lmlab.models.layers.attention import Attention, KeyValueCache
+from lmlab.models.layers.dropout import Dropout
+
+
+class Block(nn.Module):
+    """Self-attention, attention over a memory (decoders of T5 and BART), feed-forward, each with a residual.
+
+    Args:
+        attention: the self-attention.
+        feed_forward: the feed-forward network.
+        norm: makes one normalisation layer.
+        dropout: on the output of each part before the residual sum.
+        pre_norm: normalise the input of each part (GPT-2, T5) rather than the residual sum (BERT, GPT-1).
+        cross_attention: attention over the memory, or None.
+    """
+
+    def __init__(
+        self,
+        attention: Attention,
+        feed_forward: nn.Module,
+        norm: Callable[[], nn.Module],
+        dropout: float,
+        pre_norm: bool,
+        cross_attention: Attention | None = None,
+    ):
+        super().__init__()
+        self.attention = attention
+        self.attention_norm = norm()
+        self.cross_attention = cross_attention
+        self.cross_attention_norm = norm() if cross_attention is not None else None
+        self.feed_forward = feed_forward
+        self.feed_forward_norm = norm()
+        self.dropout = Dropout(dropout)
+        self.pre_norm = pre_norm
+
+    def forward(
+        self,
+        x: Tensor,
+        bias: Tensor | None = None,
+        causal: bool = False,
+        memory: Tensor | None = None,
+        memory_bias: Tensor | None = None,
+        positions: Tensor | None = None,
+        cache: tuple[KeyValueCache, KeyValueCache] | None = None,
+    ) -> Tensor:
+        """(B, T, H) -> (B, T, H), or (N, H) when only the flat `positions` (N,) of B * T are wanted."""
+        own_cache, memory_cache = cache or (None, None)
+        last = positions if self.cross_attention is None else None
+
+        def self_attend(y: Tensor) -> Tensor:
+            return self.attention(y, bias, causal, positions=last, cache=own_cache)
+
+        def cross_attend(y: Tensor) -> Tensor:
+            return self.cross_attention(y, memory_bias, memory=memory, positions=positions, cache=memory_cache)
+
+        x = self._residual(x, self_attend, self.attention_norm, last)
+        if self.cross_attention is not None:
+            x = self._residual(x, cross_attend, self.cross_attention_norm, positions)
+        return self._residual(x, self.feed_forward, self.feed_forward_norm)
+
+    def _residual(
+        self, x: Tensor, part: Callable[[Tensor], Tensor], norm: nn.Module, positions: Tensor | None = None
+    ) -> Tensor:
+        kept = x if positions is None else x.flatten(0, 1)[positions]
+        if self.pre_norm:
+            return kept + self.dropout(part(norm(x)))
+        return norm(kept + self.dropout(part(x)))
+
+
+class Stack(nn.Module):
+    """Blocks one after the other, and a last normalisation where the family has one.
+
+    Args:
+        blocks: the layers, first to last.
+        final_norm: applied after the last block (GPT-2, T5), or None (BERT).
+        causal: hide the future in self-attention; an encoder's stack is not causal.
+    """
+
+    def __init__(self, blocks: Iterable[Block], final_norm: nn.Module | None = None, causal: bool = False):
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.final_norm = final_norm
+        self.causal = causal
+
+    def forward(
+        self,
+        x: Tensor,
+        bias: Tensor | None = None,
+        causal: bool | None = None,
+        memory: Tensor | None = None,
+        memory_bias: Tensor | None = None,
+        positions: Tensor | None = None,
+        cache: "list[tuple[KeyValueCache, KeyValueCache]] | None" = None,
+        hidden_states: list[Tensor] | None = None,
+    ) -> Tensor:
+        """(B, T, H) -> (B, T, H), or (N, H) at the flat `positions` (N,): the last block then computes no others.
+
+        Args:
+            bias: added to the scores of self-attention, broadcast to (B, A, T, T).
+            causal: overrules the stack's own (a prefix that sees itself brings its own bias).
+            memory, memory_bias: hidden states of an encoder and their padding.
+            cache: one pair of caches a block, for generation.
+            hidden_states: a list that receives the input and the output of every block.
+        """
+        causal = self.causal if causal is None else causal
+        caches = cache or [None] * len(self.blocks)
+        if hidden_states is not None:
+            hidden_states.append(x)
+        for number, (block, block_cache) in enumerate(zip(self.blocks, caches, strict=True), start=1):
+            wanted = positions if number == len(self.blocks) else None
+            x = block(x, bias, causal, memory, memory_bias, wanted, block_cache)
+            if hidden_states is not None:
+                hidden_states.append(x)
+        if self.final_norm is not None:
+            x = self.final_norm(x)
+            if hidden_states is not None:
+                hidden_states[-1] = x
+        return x
+
+    def new_cache(self) -> list[tuple[KeyValueCache, KeyValueCache]]:
+        """Empty caches for one generation: a pair (own positions, memory) a block."""
+        return [(KeyValueCache(), KeyValueCache()) for _ in self.blocks]

@@ -1,0 +1,150 @@
+"""What every objective offers, and the module that is trained: a model with the heads its objective asks with."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lmlab.batch import Batch
+
+IGNORE = -100  # the label of a position where nothing is asked
+
+Example = dict[str, np.ndarray]
+"""A question in neutral form, ready to be laid out for an architecture. Either
+
+- aligned: `inputs` (T,) and `labels` (T,), IGNORE where nothing is asked; optional `segment_ids` (T,) and
+  `sentence_label` (), or
+- a pair: `inputs` (S,) and `targets` (U,).
+"""
+
+
+class Score(NamedTuple):
+    """Summed loss in nats and number of right answers of one term over a batch."""
+
+    loss: Tensor
+    num_correct: Tensor
+
+
+class Objective(ABC):
+    """Makes neutral examples from units of text, and owns the loss.
+
+    Attributes:
+        layouts: the models it can ask.
+        unit: "block" (running text) or "sentence_pair".
+        corruption_needs: class attributes that its corruption must have; None if it takes none but `none`.
+        answers: what a model it has trained can be asked afterwards, as pairs (layout, "fill" or "generate").
+        pools: it asks about the sequence as a whole, through the hidden state of the first token.
+    """
+
+    layouts: ClassVar[tuple[str, ...]]
+    unit: ClassVar[str] = "block"
+    corruption_needs: ClassVar[tuple[str, ...] | None] = None
+    pools: ClassVar[bool] = False
+    answers: ClassVar[tuple[tuple[str, str], ...]] = ()
+
+    def block_length(self, seq_len: int) -> int:
+        """Tokens of text that make one sequence of at most `seq_len` tokens."""
+        return seq_len
+
+    def block_overlap(self) -> int:
+        """Tokens that a block shares with the one before it."""
+        return 0
+
+    @abstractmethod
+    def example(self, unit: np.ndarray | dict, generator: np.random.Generator) -> Example:
+        """Turn a unit of text into a question; `generator` is the only source of chance."""
+
+    @abstractmethod
+    def heads(self, model: nn.Module) -> dict[str, nn.Module]:
+        """Make the parts that answer this question from hidden states."""
+
+    @abstractmethod
+    def counts(self, targets: dict[str, Tensor]) -> dict[str, int]:
+        """Return how many predictions each term of the loss sums over."""
+
+    @abstractmethod
+    def losses(self, hidden: Tensor, heads: nn.ModuleDict, targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the loss in nats of each term, summed over its predictions."""
+
+    @abstractmethod
+    def scores(self, hidden: Tensor, heads: nn.ModuleDict, targets: dict[str, Tensor]) -> dict[str, Score]:
+        """As `losses`, with the number of right answers; for validation."""
+
+
+class VocabularyObjective(Objective):
+    """Asks for tokens: a cross-entropy over the vocabulary at `targets["labels"]` (N,).
+
+    Attributes:
+        name: of its term in losses and metrics.
+    """
+
+    name: ClassVar[str]
+
+    def heads(self, model: nn.Module) -> dict[str, nn.Module]:
+        return {"vocabulary": model.vocabulary_head()}
+
+    def counts(self, targets: dict[str, Tensor]) -> dict[str, int]:
+        return {self.name: len(targets["labels"])}
+
+    def losses(self, hidden: Tensor, heads: nn.ModuleDict, targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        hidden, labels = at_labels(hidden, targets)
+        return {self.name: heads["vocabulary"].cross_entropy(hidden, labels)}
+
+    def scores(self, hidden: Tensor, heads: nn.ModuleDict, targets: dict[str, Tensor]) -> dict[str, Score]:
+        hidden, labels = at_labels(hidden, targets)
+        return {self.name: Score(*heads["vocabulary"].score(hidden, labels))}
+
+
+def at_labels(hidden: Tensor, targets: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Rows of `hidden` that answer `targets["labels"]` (N,): the first N of the flat positions asked for."""
+    labels = targets["labels"]
+    return hidden.reshape(-1, hidden.shape[-1])[: len(labels)], labels
+
+
+class Learner(nn.Module):
+    """A model together with the heads of an objective: what a pre-training run trains and saves."""
+
+    def __init__(self, model: nn.Module, objective: Objective):
+        super().__init__()
+        self.model = model
+        self.objective = objective
+        self.heads = nn.ModuleDict(objective.heads(model))
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Summed loss of each term of the objective."""
+        return self.objective.losses(self.model(**batch.inputs), self.heads, batch.targets)
+
+    @torch.no_grad()
+    def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """Loss, perplexity and accuracy over all predictions of `batches`, each prediction weighing the same.
+
+        With several terms the loss is the sum of theirs, and each has its figures under its own name too. Perplexity
+        is that of the term that predicts tokens.
+        """
+        was_training = self.training
+        self.eval()
+        device = next(self.parameters()).device
+        sums: dict[str, np.ndarray] = {}
+        for batch in batches:
+            batch = batch.to(device)
+            scores = self.objective.scores(self.model(**batch.inputs), self.heads, batch.targets)
+            for term, score in scores.items():
+                figures = np.array([float(score.loss), float(score.num_correct), batch.counts[term]])
+                sums[term] = sums.get(term, 0) + figures
+        self.train(was_training)
+        return summarize(sums)
+
+
+def summarize(sums: dict[str, np.ndarray]) -> dict[str, float]:
+    """Turn (summed loss, right answers, predictions) of each term into named metrics."""
+    losses = {term: loss / count for term, (loss, _, count) in sums.items()}
+    accuracies = {term: correct / count for term, (_, correct, count) in sums.items()}
+    first = next(iter(sums))
+    metrics = {"loss": sum(losses.values()), "perplexity": float(np.exp(losses[first])), "accuracy": accuracies[first]}
+    if len(sums) > 1:
+        metrics |= {f"{term}_loss": loss for term, loss in losses.items()}
+        metrics |= {f"{term}_accuracy": accuracy for term, accuracy in accuracies.items()}
+    return metrics

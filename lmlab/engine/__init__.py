@@ -1,0 +1,1 @@
+"""The loop that trains everything. It knows no objective, task or model by name."""

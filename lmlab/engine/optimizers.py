@@ -1,0 +1,70 @@
+"""Optimizers: what the YAML says, and which weights decay."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import torch
+from torch import nn
+
+
+class Optimizer(Protocol):
+    """A recipe that makes a torch optimizer for given weights.
+
+    Attributes:
+        lr: the peak learning rate, which the schedule scales.
+    """
+
+    lr: float
+
+    def create(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer: ...
+
+
+def decay_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict]:
+    """Decay matrices and embeddings; leave biases and the weights of norms, which are vectors, alone."""
+    parameters = list(parameters)
+    groups = (
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    )
+    return [group for group in groups if group["params"]]
+
+
+class AdamW:
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2017, arXiv:1711.05101)."""
+
+    def __init__(
+        self, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.01
+    ):
+        self.lr, self.betas, self.eps, self.weight_decay = lr, tuple(betas), eps, weight_decay
+
+    def create(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        groups = decay_groups(parameters, self.weight_decay)
+        fused = all(p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
+        return torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=fused)
+
+
+class Adafactor:
+    """Adam with a factored second moment (Shazeer and Stern 2018, arXiv:1804.04235), as T5 is trained.
+
+    A step is relative to the root mean square of the weights it moves, and never larger than 1 / sqrt(step).
+    """
+
+    def __init__(
+        self,
+        lr: float = 1e-2,
+        beta2_decay: float = -0.8,
+        eps: tuple[float, float] = (1e-30, 1e-3),
+        clip_threshold: float = 1.0,
+        weight_decay: float = 0.0,
+    ):
+        self.lr, self.beta2_decay, self.eps = lr, beta2_decay, tuple(eps)
+        self.clip_threshold, self.weight_decay = clip_threshold, weight_decay
+
+    def create(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.Adafactor(
+            decay_groups(parameters, self.weight_decay),
+            lr=self.lr,
+            beta2_decay=self.beta2_decay,
+            eps=self.eps,
+            d=self.clip_threshold,
+        )

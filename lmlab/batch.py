@@ -24,5 +24,8 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch with its tensors on `device`."""
-        move = lambda tensors: {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}  # noqa: E731
-        return Batch(move(self.inputs), move(self.targets), self.counts, self.num_tokens)
+
+        def moved(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            return {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
+
+        return Batch(moved(self.inputs), moved(self.targets), self.counts, self.num_tokens)

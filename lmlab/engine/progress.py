@@ -1,10 +1,9 @@
 """What a run shows while it trains: a bar on a terminal, plain lines elsewhere; all of it on standard error.
 
 Nothing here ever writes a carriage return or a colour into a file: the stream itself is asked whether it is a
-terminal, not the environment (reference.md D29 lists who suffered from that).
+terminal, not the environment.
 """
 
-import math
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +16,8 @@ from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, Task
 from rich.progress import Progress as Bar
 from rich.table import Column, Table
 from rich.text import Text
+
+from lmlab.formatting import duration, figure, short_number
 
 MIN_BAR = 12  # columns that the bar keeps on a narrow terminal
 
@@ -257,38 +258,6 @@ def is_terminal(stream: TextIO) -> bool:
     with suppress(AttributeError, ValueError):
         return stream.isatty() and not _console(stream).is_dumb_terminal
     return False
-
-
-def figure(value: float | None) -> str:
-    """A loss, a score or a learning rate in few characters: 4.312, 0.8437, 9.2e-04, 1,234."""
-    if value is None or not isinstance(value, int | float):
-        return "-" if value is None else str(value)
-    size = abs(value)
-    if not math.isfinite(value) or size == 0:
-        return f"{value:g}"
-    if size < 0.01:
-        return f"{value:.1e}"
-    return f"{value:,.{4 if size < 1 else 3 if size < 10 else 2 if size < 100 else 1 if size < 1000 else 0}f}"
-
-
-def short_number(value: float) -> str:
-    """A count in few characters: 950, 31.2k, 4.2M, 11.0B."""
-    if not math.isfinite(value):
-        return f"{value:g}"
-    for unit in ("", "k", "M", "B"):
-        if abs(value) < 999.5 or unit == "B":
-            return f"{value:.1f}{unit}" if unit else f"{value:.0f}"
-        value /= 1000
-    raise AssertionError
-
-
-def duration(seconds: float) -> str:
-    """0:07, 3:20, 1:02:05, 2d 03:10."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours >= 24:
-        return f"{hours // 24}d {hours % 24:02}:{minutes:02}"
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _console(stream: TextIO) -> Console:

@@ -222,7 +222,9 @@ class Trainer:
     def _is_best(self) -> bool:
         name, state = self.settings.best_metric, self.state
         if name not in self.metrics:
-            raise UserError(f"trainer.best_metric={name} is not measured here; there is {', '.join(self.metrics)}")
+            raise UserError(
+                f"trainer.best_metric={name} is not measured here; there is {', '.join(self.metrics)}"
+            )
         value = self.metrics[name]
         sign = 1 if self.settings.best_mode == "min" else -1
         if state.best_value is None or sign * value < sign * state.best_value:
@@ -247,7 +249,12 @@ class Trainer:
         rate = (self.state.tokens - self._pace_tokens) / max(seconds, 1e-9)
         if not first:  # the first step also warms up the machine
             self.record.log(
-                step, self.state.tokens, "train", loss=value, learning_rate=self.learning_rate, tokens_per_second=rate
+                step,
+                self.state.tokens,
+                "train",
+                loss=value,
+                learning_rate=self.learning_rate,
+                tokens_per_second=rate,
             )
         self.progress.step(step, value, self.learning_rate, rate, self._fraction())
         self._pace_seconds, self._pace_tokens = self._elapsed(), self.state.tokens
@@ -269,7 +276,11 @@ class Trainer:
             return
         self._stop_clock()
         self.progress.phase("saving")
-        state = {"trainer": asdict(self.state), "optimizer": self.optimizer.state_dict(), "dtype": str(self.dtype)}
+        state = {
+            "trainer": asdict(self.state),
+            "optimizer": self.optimizer.state_dict(),
+            "dtype": str(self.dtype),
+        }
         self.checkpoints.save(self.state.step, self.weights.state_dict(), state, best)
         self._saved_at = self.state.step
         self._start_clock()
@@ -320,7 +331,9 @@ class Trainer:
         if self.interrupted:
             raise KeyboardInterrupt
         self.interrupted = True
-        self.progress.message("Stopping after this step, with a checkpoint; Ctrl-C again stops at once, without one.")
+        self.progress.message(
+            "Stopping after this step, with a checkpoint; Ctrl-C again stops at once, without one."
+        )
 
 
 def _total_counts(micro_batches: list[Batch]) -> dict[str, int]:
@@ -349,7 +362,7 @@ def _ctrl_c(handle: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def _ahead(batches: Batches, step: int) -> Iterator[Iterator[list[Batch]]]:
-    """The micro-batches from `step` on, each step's made in a second thread while the one before it is computed."""
+    """The micro-batches from `step` on, made in a second thread while the step before is computed."""
 
     def steps(pool: ThreadPoolExecutor) -> Iterator[list[Batch]]:
         number = step

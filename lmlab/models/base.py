@@ -50,7 +50,7 @@ class Model(nn.Module, ABC):
 
 
 def initialize(module: nn.Module, std: float, truncated: bool = True) -> None:
-    """Draw the matrices of `module` from a normal distribution, cut at two deviations if `truncated`; zero the biases."""
+    """Draw the matrices of `module` from a normal distribution, maybe cut at two deviations; zero its biases."""
     draw: Callable = _truncated if truncated else nn.init.normal_
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Embedding):
@@ -64,7 +64,7 @@ def _truncated(weight: Tensor, std: float) -> Tensor:
 
 
 def prefix_bias(prefix_mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """Bias (B, 1, T, T) of a prefix LM: the prefix (true in `prefix_mask`, (B, T)) is seen by all, the rest causally."""
+    """Bias (B, 1, T, T) of a prefix LM: all see the prefix, true in `prefix_mask` (B, T); the rest is causal."""
     length = prefix_mask.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool, device=prefix_mask.device).tril_()
     visible = causal | prefix_mask[:, None, :].bool()

@@ -56,7 +56,9 @@ class T5(Model):
     ):
         super().__init__()
         self.vocab_size, self.hidden_size, self.start_id, self.tied = vocab_size, hidden_size, pad_id, tied
-        attention = partial(Attention, hidden_size, num_heads, head_size, dropout=dropout, bias=False, scaled=False)
+        attention = partial(
+            Attention, hidden_size, num_heads, head_size, dropout=dropout, bias=False, scaled=False
+        )
         feed_forward = partial(
             FeedForward, hidden_size, intermediate_size, activation, dropout=dropout, bias=False, gated=gated
         )
@@ -79,8 +81,12 @@ class T5(Model):
         self.tokens = nn.Embedding(vocab_size, hidden_size)
         self.encoder = stack(num_layers, decoder=False)
         self.decoder = stack(num_decoder_layers or num_layers, decoder=True)
-        self.encoder_positions = RelativePositionBias(num_heads, num_buckets, max_distance, bidirectional=True)
-        self.decoder_positions = RelativePositionBias(num_heads, num_buckets, max_distance, bidirectional=False)
+        self.encoder_positions = RelativePositionBias(
+            num_heads, num_buckets, max_distance, bidirectional=True
+        )
+        self.decoder_positions = RelativePositionBias(
+            num_heads, num_buckets, max_distance, bidirectional=False
+        )
         self.dropout = Dropout(dropout)
         self._initialize()
 
@@ -102,7 +108,10 @@ class T5(Model):
                 nn.init.normal_(module.scores.weight, std=width**-0.5)
 
     def encode(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, hidden_states: list[Tensor] | None = None
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        hidden_states: list[Tensor] | None = None,
     ) -> Tensor:
         """Hidden states of the encoder (B, S, H) for `input_ids` (B, S)."""
         x = self.dropout(self.tokens(input_ids))
@@ -121,7 +130,7 @@ class T5(Model):
         cache: list[tuple[KeyValueCache, KeyValueCache]] | None = None,
         hidden_states: list[Tensor] | None = None,
     ) -> Tensor:
-        """Hidden states of the decoder (B, T, H), or (N, H) at flat `positions`, over the encoder's `memory` (B, S, H)."""
+        """Hidden states of the decoder (B, T, H), or (N, H) at flat `positions`, over the encoder's (B, S, H)."""
         x = self.dropout(self.tokens(decoder_input_ids))
         length = x.shape[1]
         seen = 0 if cache is None or cache[0][0].keys is None else cache[0][0].keys.shape[2]
@@ -153,7 +162,12 @@ class T5(Model):
         """Hidden states of the decoder for the inputs (B, S) and the shifted targets (B, T)."""
         memory = self.encode(input_ids, attention_mask)
         return self.decode(
-            decoder_input_ids, memory, attention_mask, decoder_attention_mask, positions, hidden_states=hidden_states
+            decoder_input_ids,
+            memory,
+            attention_mask,
+            decoder_attention_mask,
+            positions,
+            hidden_states=hidden_states,
         )
 
     def hidden_states(self, **inputs: Tensor) -> list[Tensor]:

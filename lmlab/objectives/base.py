@@ -37,6 +37,7 @@ class Objective(ABC):
         corruption_needs: class attributes that its corruption must have; None if it takes none but `none`.
         answers: what a model it has trained can be asked afterwards, as pairs (layout, "fill" or "generate").
         pools: it asks about the sequence as a whole, through the hidden state of the first token.
+        token_term: the term of the loss that predicts tokens, and so has a perplexity; None if none does.
     """
 
     layouts: ClassVar[tuple[str, ...]]
@@ -44,6 +45,7 @@ class Objective(ABC):
     corruption_needs: ClassVar[tuple[str, ...] | None] = None
     pools: ClassVar[bool] = False
     answers: ClassVar[tuple[tuple[str, str], ...]] = ()
+    token_term: str | None = None
 
     def block_length(self, seq_len: int) -> int:
         """Tokens of text that make one sequence of at most `seq_len` tokens."""
@@ -83,6 +85,10 @@ class VocabularyObjective(Objective):
 
     name: ClassVar[str]
 
+    @property
+    def token_term(self) -> str:
+        return self.name
+
     def heads(self, model: nn.Module) -> dict[str, nn.Module]:
         return {"vocabulary": model.vocabulary_head()}
 
@@ -121,8 +127,8 @@ class Learner(nn.Module):
     def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:
         """Loss, perplexity and accuracy over all predictions of `batches`, each prediction weighing the same.
 
-        With several terms the loss is the sum of theirs, and each has its figures under its own name too. Perplexity
-        is that of the term that predicts tokens.
+        With several terms the loss is the sum of theirs, each has its figures under its own name too, and perplexity
+        and accuracy are those of the term that predicts tokens.
         """
         was_training = self.training
         self.eval()
@@ -135,15 +141,17 @@ class Learner(nn.Module):
                 figures = np.array([float(score.loss), float(score.num_correct), batch.counts[term]])
                 sums[term] = sums.get(term, 0) + figures
         self.train(was_training)
-        return summarize(sums)
+        return summarize(sums, self.objective.token_term)
 
 
-def summarize(sums: dict[str, np.ndarray]) -> dict[str, float]:
+def summarize(sums: dict[str, np.ndarray], token_term: str | None) -> dict[str, float]:
     """Turn (summed loss, right answers, predictions) of each term into named metrics."""
     losses = {term: loss / count for term, (loss, _, count) in sums.items()}
     accuracies = {term: correct / count for term, (_, correct, count) in sums.items()}
-    first = next(iter(sums))
-    metrics = {"loss": sum(losses.values()), "perplexity": float(np.exp(losses[first])), "accuracy": accuracies[first]}
+    metrics = {"loss": sum(losses.values())}
+    if token_term is not None:
+        metrics["perplexity"] = float(np.exp(losses[token_term]))
+    metrics["accuracy"] = accuracies[token_term or next(iter(sums))]
     if len(sums) > 1:
         metrics |= {f"{term}_loss": loss for term, loss in losses.items()}
         metrics |= {f"{term}_accuracy": accuracy for term, accuracy in accuracies.items()}

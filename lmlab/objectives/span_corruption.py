@@ -42,10 +42,11 @@ class SpanCorruption(VocabularyObjective):
 
     def block_length(self, seq_len: int) -> int:
         """The longest raw text whose corrupted inputs, with the end token, still fit into `seq_len`."""
-        length = seq_len
+        length = seq_len - 1
         while self.lengths(length + 1)[0] <= seq_len:
             length += 1
-        return length
+        inputs, targets = self.lengths(length)
+        return length - 1 if targets == inputs + 1 else length  # at a rate of one half, as the T5 code
 
     def lengths(self, num_tokens: int) -> tuple[int, int]:
         """Lengths of inputs and targets made from `num_tokens` of raw text, where the corruption fixes them."""

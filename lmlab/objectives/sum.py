@@ -21,6 +21,7 @@ class Sum(Objective):
             raise ValueError(f"weights names {sorted(unknown)}, but the parts are {list(parts)}")
         self.unit = "sentence_pair" if any(p.unit == "sentence_pair" for p in parts.values()) else "block"
         self.pools = any(part.pools for part in parts.values())
+        self.token_term = next((part.token_term for part in parts.values() if part.token_term), None)
 
     def block_length(self, seq_len: int) -> int:
         return min(part.block_length(seq_len) for part in self.parts.values())

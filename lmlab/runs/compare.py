@@ -20,7 +20,7 @@ from rich.measure import Measurement
 from rich.table import Table as Grid
 from rich.text import Text
 
-from lmlab.engine.progress import duration, figure, short_number
+from lmlab.formatting import duration, figure, short_number
 from lmlab.errors import UserError, nearest
 from lmlab.runs.find import outputs_root, resolve, runs
 from lmlab.runs.record import RunFolder, defines_experiment, flatten, plain

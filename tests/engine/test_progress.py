@@ -9,7 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-from lmlab.engine.progress import Progress, Remaining, duration, figure, final_panel, short_number
+from lmlab.engine.progress import Progress, Remaining, final_panel
+from lmlab.formatting import duration, figure, short_number
 
 
 class Clock:

@@ -20,16 +20,17 @@ class _VocabularyCrossEntropy(torch.autograd.Function):
         rows = max(1, MAX_LOGITS // weight.shape[0])
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         grad_hidden = torch.empty_like(hidden)
+        row_starts = torch.arange(min(rows, len(labels)), device=hidden.device) * weight.shape[0]
         grad_weight = grad_bias = None
         for chunk, chunk_labels, out in zip(
             hidden.split(rows), labels.split(rows), grad_hidden.split(rows), strict=True
         ):
             logits = F.linear(chunk, weight, bias)
             grad = torch.softmax(logits, dim=-1, out=logits)
-            at_label = grad.view(-1), chunk_labels + torch.arange(len(chunk), device=chunk.device) * weight.shape[0]
-            probabilities = at_label[0].index_select(0, at_label[1])
-            total -= probabilities.float().clamp_min_(torch.finfo(torch.float32).tiny).log_().sum()
-            at_label[0].index_copy_(0, at_label[1], probabilities - 1)  # scatter_ would copy the whole array twice
+            flat, at_label = grad.view(-1), chunk_labels + row_starts[: len(chunk)]
+            probabilities = flat[at_label]
+            total -= probabilities.float().clamp_min(torch.finfo(torch.float32).tiny).log().sum()
+            flat.index_copy_(0, at_label, probabilities - 1)  # scatter_ would copy the whole array twice
             torch.mm(grad, weight, out=out)
             if grad_weight is None:
                 grad_weight = grad.T @ chunk
@@ -57,7 +58,9 @@ class VocabularyHead(nn.Module):
         scale: factor on the transformed hidden states (T5 with tied embeddings: H ** -0.5).
     """
 
-    def __init__(self, weight: nn.Parameter, bias: bool = False, transform: nn.Module | None = None, scale: float = 1.0):
+    def __init__(
+        self, weight: nn.Parameter, bias: bool = False, transform: nn.Module | None = None, scale: float = 1.0
+    ):
         super().__init__()
         self.weight = weight
         self.bias = nn.Parameter(torch.zeros(weight.shape[0])) if bias else None
@@ -79,7 +82,9 @@ class VocabularyHead(nn.Module):
         """Summed cross-entropy, from logits in fp32, and the number of rows whose best token is the label."""
         hidden = self._transformed(hidden)
         rows = max(1, MAX_LOGITS // self.weight.shape[0])
-        loss = torch.zeros((), dtype=torch.float64, device="cpu" if hidden.device.type == "mps" else hidden.device)
+        loss = torch.zeros(
+            (), dtype=torch.float64, device="cpu" if hidden.device.type == "mps" else hidden.device
+        )
         num_correct = torch.zeros((), dtype=torch.int64, device=hidden.device)
         for chunk, chunk_labels in zip(hidden.split(rows), labels.split(rows), strict=True):
             logits = F.linear(chunk, self.weight, self.bias).float()

@@ -1,0 +1,275 @@
+"""Units: the pieces of text that an objective is shown, cut from a store of token ids.
+
+A store has `ids` (the tokens of all pieces, one after another), `piece_ends` (where each piece ends in `ids`)
+and `document_ends` (where each document ends in the list of pieces). Every unit is a pure function of (seed,
+epoch, index), so that training can stop, resume and skip ahead exactly. The epoch of validation is
+"validation" or None.
+"""
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lmlab.errors import UserError
+
+Epoch = int | str | None
+
+
+class Blocks:
+    """Equally long runs of tokens, across the borders of documents, without padding.
+
+    Each epoch cuts the text at another offset, so that a model does not see the same borders every time. The
+    text is read as a circle: `len()` is the same in every epoch, every token but the last remainder (less
+    than one block) is read exactly once, and in an epoch with an offset one block may join the end of the
+    text to its beginning.
+
+    Args:
+        store: see the module.
+        length: tokens of a block.
+        overlap: tokens that a block shares with the next one. A causal model that reads n tokens and predicts
+            each next one takes `length=n + 1, overlap=1`, so that every token is predicted once.
+        seed: of the offsets.
+
+    Raises:
+        UserError: the text is empty.
+    """
+
+    def __init__(self, store: Any, length: int, overlap: int = 0, seed: int = 0) -> None:
+        if not 0 <= overlap < length:
+            raise ValueError(f"overlap={overlap} must be at least 0 and less than length={length}")
+        self.ids, self.length, self.seed = store.ids, length, seed
+        self.stride, self.num_tokens = length - overlap, len(store.ids)
+        if self.num_tokens <= overlap:
+            raise UserError(f"the text has {self.num_tokens} tokens, too few for one block of {length}; give more text")
+        self.num_blocks = max(1, (self.num_tokens - overlap) // self.stride)
+
+    def __len__(self) -> int:
+        return self.num_blocks
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.get(index, None)
+
+    def get(self, index: int, epoch: Epoch) -> np.ndarray:
+        """Return block `index` of an epoch: (length,) int64; shorter only where the whole text is shorter."""
+        if not 0 <= index < self.num_blocks:
+            raise IndexError(f"block {index} of {self.num_blocks}")
+        start = (self.offset(epoch) + index * self.stride) % self.num_tokens
+        block = self.ids[start : start + self.length].astype(np.int64)
+        missing = min(self.length, self.num_tokens) - len(block)
+        return np.concatenate([block, self.ids[:missing].astype(np.int64)]) if missing else block
+
+    def offset(self, epoch: Epoch) -> int:
+        """Return where the first block of an epoch begins; 0 for validation and for a text of one block."""
+        if epoch in (None, "validation") or self.num_tokens < self.length:
+            return 0
+        return int(np.random.default_rng([self.seed, epoch]).integers(self.num_tokens))
+
+
+@dataclass
+class _Pairs:
+    """The pairs of one epoch; all arrays have one entry per pair. Positions count tokens."""
+
+    a_start: np.ndarray
+    a_length: np.ndarray
+    b_start: np.ndarray
+    b_length: np.ndarray
+    is_random: np.ndarray
+
+
+class SentencePairs:
+    """Two segments of text each, the second being the real next one or a random one of another document.
+
+    The sampling of `create_instances_from_document` in google-research/bert (Devlin et al. 2018, appendix
+    A.2): whole sentences are gathered until they reach a target length, which is the full length, or for a
+    share of the documents a random one; they are cut in two at a random sentence border; half of the time the
+    second part is exchanged for a run of sentences of another document, and the sentences it replaced are
+    used again; at last the longer segment loses tokens, from its front or its back at random, until the pair
+    fits.
+
+    Two places differ, without changing a probability that matters: another document is drawn at once (BERT
+    draws up to 10 times and then accepts the same one), and the number of tokens that a segment loses in
+    front is drawn as one number.
+
+    The label balance is not 50 %: where a document's remaining sentences make a single segment there is no
+    next one, so the pair is always random. Corpora of short documents give far more random pairs than half;
+    BERT has the same rule and it is kept here. A classifier is better than chance only above the share of the
+    larger class.
+
+    `len()` is the number of pairs of epoch 0, which validation uses as well. Another epoch has slightly more
+    or fewer: it leaves out, or repeats, a few pairs taken at random.
+
+    Args:
+        store: see the module; pieces are sentences.
+        length: tokens of [CLS] a [SEP] b [SEP], the three marks counted.
+        short_seq_prob: share of documents with a random target length between 2 and the full one.
+        random_next_prob: how often the second segment is a random one, where there is a choice.
+        seed: of everything drawn.
+
+    Raises:
+        UserError: there are fewer than two documents, or `length` is less than 5.
+    """
+
+    def __init__(
+        self,
+        store: Any,
+        length: int,
+        short_seq_prob: float = 0.1,
+        random_next_prob: float = 0.5,
+        seed: int = 0,
+    ) -> None:
+        if length < 5:
+            raise UserError(f"seq_len={length} is too short for [CLS] a [SEP] b [SEP]; give at least 5")
+        self.ids, self.max_tokens, self.seed = store.ids, length - 3, seed
+        self.short_seq_prob, self.random_next_prob = short_seq_prob, random_next_prob
+        self.starts, self.ends, self.documents = _filled_pieces(store)
+        if len(self.documents) < 3:
+            raise UserError(
+                f"sentence pairs need at least two documents, this corpus has {len(self.documents) - 1}: a"
+                " random second segment comes from another document. Use an objective without pairs (mlm), or say"
+                " where documents begin (for plain text: corpus.document=blank_line)"
+            )
+        self._epochs: dict[int, _Pairs] = {}
+
+    def __len__(self) -> int:
+        return self.num_pairs(0)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.get(index, None)
+
+    def num_pairs(self, epoch: Epoch) -> int:
+        """Return how many pairs an epoch has before it is brought to `len()`."""
+        return len(self._pairs(epoch).is_random)
+
+    def get(self, index: int, epoch: Epoch) -> dict[str, Any]:
+        """Return pair `index` of an epoch: `a`, `b` ((n,) int64 each, not empty) and `is_random` (bool)."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"pair {index} of {len(self)}")
+        pairs = self._pairs(epoch)
+        i = index % len(pairs.is_random)
+        return {
+            "a": self.ids[pairs.a_start[i] : pairs.a_start[i] + pairs.a_length[i]].astype(np.int64),
+            "b": self.ids[pairs.b_start[i] : pairs.b_start[i] + pairs.b_length[i]].astype(np.int64),
+            "is_random": bool(pairs.is_random[i]),
+        }
+
+    def _pairs(self, epoch: Epoch) -> _Pairs:
+        """Return the index of an epoch. Epoch 0 and the two used last are kept: steps may straddle epochs."""
+        number = 0 if epoch in (None, "validation") else int(epoch)
+        if number not in self._epochs:
+            later = [other for other in self._epochs if other]
+            if len(later) > 1:
+                del self._epochs[later[0]]
+            self._epochs[number] = self._sample(np.random.default_rng([self.seed, number]))
+        return self._epochs[number]
+
+    def _sample(self, rng: np.random.Generator) -> _Pairs:
+        first, middle, last, document, target, is_random = self._chunks(rng)
+        a_start, a_end = self.starts[first], self.ends[middle - 1]
+        b_start, b_end = self.starts[np.minimum(middle, len(self.starts) - 1)], self.ends[last - 1]
+        at = np.flatnonzero(is_random)
+        wanted = target[at] - (a_end - a_start)[at]
+        b_start[at], b_end[at] = self._other_segments(document[at], wanted, rng)
+        (a_start, a_length), (b_start, b_length) = _truncated(a_start, a_end, b_start, b_end, self.max_tokens, rng)
+        order = rng.permutation(len(is_random))  # so that what `len()` cuts off is no particular document
+        arrays = (a_start, a_length.astype(np.int32), b_start, b_length.astype(np.int32), is_random)
+        return _Pairs(*(array[order] for array in arrays))
+
+    def _chunks(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """Walk through all documents and return (first, middle, last, document, target, is_random) per pair.
+
+        Segment a is the sentences [first, middle), the real next segment [middle, last).
+        """
+        num_documents = len(self.documents) - 1
+        targets = np.full(num_documents, self.max_tokens)
+        short = np.flatnonzero(rng.random(num_documents) < self.short_seq_prob)
+        targets[short] = rng.integers(2, self.max_tokens, size=len(short), endpoint=True)
+        chunks: list[np.ndarray] = []
+        for group in _groups(self.documents):
+            chunks.append(self._group_chunks(group, targets, rng))
+        first, middle, last, document, is_random = np.concatenate(chunks).T
+        return first, middle, last, document, targets[document], is_random.astype(bool)
+
+    def _group_chunks(self, group: range, targets: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The chunks of a few documents, (chunks, 5) int64; plain lists, which Python walks fastest."""
+        offset, bounds = int(self.documents[group.start]), self.documents[group.start : group.stop + 1]
+        pieces = slice(offset, int(bounds[-1]))
+        starts, ends, bounds = (
+            self.starts[pieces].tolist(),
+            self.ends[pieces].tolist(),
+            (bounds - offset).tolist(),
+        )
+        draws = iter(rng.random(2 * len(starts)).tolist())  # at most one chunk begins at a sentence
+        found = []
+        for document, begin, end, target in zip(group, bounds, bounds[1:], targets[group].tolist(), strict=False):
+            i = begin
+            while i < end:
+                last = min(bisect_left(ends, starts[i] + target, i, end), end - 1) + 1
+                count = last - i
+                where, coin = next(draws), next(draws)
+                middle = i + (1 if count == 1 else 1 + int(where * (count - 1)))
+                is_random = count == 1 or coin < self.random_next_prob
+                found.append((i + offset, middle + offset, last + offset, document, is_random))
+                i = middle if is_random else last  # the unused sentences are put back
+        return np.array(found, dtype=np.int64)
+
+    def _other_segments(
+        self, document: np.ndarray, wanted: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Runs of sentences of other documents, at least `wanted` tokens long or up to the document's end."""
+        other = rng.integers(len(self.documents) - 2, size=len(document))
+        other += other >= document
+        first = rng.integers(self.documents[other], self.documents[other + 1])
+        start = self.starts[first]
+        last = np.searchsorted(self.ends, start + np.maximum(wanted, 1))
+        return start, self.ends[np.minimum(last, self.documents[other + 1] - 1)]
+
+
+def _filled_pieces(store: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return (start, end) in tokens of every piece that is not empty, and the borders of the documents that
+    have any.
+
+    Document d has the pieces [borders[d], borders[d + 1]).
+    """
+    ends = np.asarray(store.piece_ends, dtype=np.int64)
+    starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
+    filled = np.flatnonzero(ends > starts)
+    borders = np.searchsorted(filled, np.asarray(store.document_ends, dtype=np.int64))
+    return starts[filled], ends[filled], np.unique(np.concatenate([[0], borders]))
+
+
+def _groups(borders: np.ndarray, num_pieces: int = 200_000) -> list[range]:
+    """Ranges of documents of about `num_pieces` pieces each, so that lists stay small whatever the corpus."""
+    groups, start = [], 0
+    while start < len(borders) - 1:
+        stop = int(np.searchsorted(borders, borders[start] + num_pieces))
+        stop = min(max(stop, start + 1), len(borders) - 1)
+        groups.append(range(start, stop))
+        start = stop
+    return groups
+
+
+def _truncated(
+    a_start: np.ndarray,
+    a_end: np.ndarray,
+    b_start: np.ndarray,
+    b_end: np.ndarray,
+    max_tokens: int,
+    rng: np.random.Generator,
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Shorten pairs to `max_tokens`: token by token, the longer segment (b when equal) loses its first or
+    last one.
+
+    Returns (start, length) of both segments. Taking tokens off one by one amounts to this: the shorter
+    segment stays whole if it is at most half of the room, else both end as halves; each lost token is in
+    front with chance 1/2.
+    """
+    a_length, b_length = a_end - a_start, b_end - b_start
+    fits = a_length + b_length <= max_tokens
+    a_room = np.maximum(max_tokens - b_length, (max_tokens + 1) // 2)
+    b_room = np.maximum(max_tokens - a_length, max_tokens // 2)
+    a_kept = np.where(fits, a_length, np.minimum(a_length, a_room))
+    b_kept = np.where(fits, b_length, np.minimum(b_length, b_room))
+    a_front, b_front = rng.binomial(a_length - a_kept, 0.5), rng.binomial(b_length - b_kept, 0.5)
+    return (a_start + a_front, a_kept), (b_start + b_front, b_kept)

@@ -1,0 +1,229 @@
+"""What every training command does around its training: open or resume a run, carry it out, close its record."""
+
+import importlib
+import shlex
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from lmlab.config.build import to_plain
+from lmlab.config.schema import compose
+from lmlab.engine.checkpoint import Checkpoints
+from lmlab.engine.trainer import Trainer
+from lmlab.errors import UserError
+from lmlab.runs import find
+from lmlab.runs.record import RunFolder, config_hash, defines_experiment, flatten
+
+# A resumed run may get another budget, or none of its figures and folders as before; all else would be another run.
+MAY_CHANGE = ("trainer.max_", "trainer.patience")
+
+
+class Session:
+    """One training run from its folder to its summary.
+
+    Args:
+        config: of the command.
+        folder: where a new run goes; the folder that Hydra made when not given.
+
+    Attributes:
+        config: the same, or what the resumed run was started with.
+        run: the folder of the run.
+        resumed: whether the run goes on from a checkpoint.
+    """
+
+    def __init__(self, config: DictConfig, folder: Path | None = None):
+        self.command = HydraConfig.get().job.name
+        self.started = time.perf_counter()
+        self.config, self.resumed = config, False
+        self.run = RunFolder(folder or HydraConfig.get().runtime.output_dir)
+        if earlier := self._earlier_run():
+            self._continue(earlier)
+        self.run.path.mkdir(parents=True, exist_ok=True)
+
+    # ---- resuming
+
+    def _earlier_run(self) -> RunFolder | None:
+        """The run that `resume` asks for; where it asks for none, tell of one that could be resumed."""
+        stopped = find.interrupted(config_hash(to_plain(self.config)))
+        reference = self.config.resume
+        if reference is None:
+            if stopped:
+                say(f"An earlier run of this experiment stopped early: {relative(stopped.path)}")
+                say(f"To go on with it instead: {command_line()} resume=auto")
+            return None
+        if reference == "auto":
+            if stopped is None:
+                say("resume=auto: no run of this experiment was interrupted, so a new one starts.")
+            return stopped
+        return find.resolve(reference, self._is_resumable, f"an interrupted run of lmlab {self.command}")
+
+    def _is_resumable(self, run: RunFolder) -> bool:
+        return run.read_summary()["command"] == self.command and run.has_checkpoint(resumable=True)
+
+    def _continue(self, earlier: RunFolder) -> None:
+        """Take the run's own config, refusing what the command line would change in it."""
+        saved, asked = OmegaConf.create(earlier.config()), self.config
+        changed = differences(to_plain(saved), to_plain(asked), given_keys())
+        refused = [line for key, line in changed.items() if not key.startswith(MAY_CHANGE)]
+        if refused:
+            raise UserError(
+                f"{relative(earlier.path)} cannot be resumed with another experiment; these keys differ:\n  "
+                + "\n  ".join(refused)
+                + "\nLeave them out to go on with the run as it was, or start a new run without resume="
+            )
+        for key in changed:
+            OmegaConf.update(saved, key, OmegaConf.select(asked, key))
+        for key in ("data_dir", "cache_dir", "resume"):
+            saved[key] = asked[key]
+        if saved.trainer.precision == "auto":
+            saved.trainer.precision = earlier.environment().get("precision", "auto")
+        self.config, self.run, self.resumed = saved, earlier, True
+
+    def restore(self, trainer: Trainer) -> None:
+        """Bring `trainer` to where the resumed run stopped; a run that is not resumed starts at step 0."""
+        if not self.resumed:
+            return
+        found = Checkpoints(self.run.checkpoints).load_last_good(trainer.progress.message, trainer.device)
+        if found is None:
+            raise UserError(
+                f"{relative(self.run.path)} has no checkpoint that is whole: start a new run without resume="
+            )
+        trainer.resume(*found)
+        self.run.truncate_after(trainer.state.step)
+        trainer.progress.message(f"Resumed {relative(self.run.path)} at step {trainer.state.step}")
+
+    # ---- carrying out
+
+    def train(self, trainer: Trainer, **facts: Any) -> dict[str, float]:
+        """Record the run, train, and close its record whatever happens. Returns the last validation metrics.
+
+        Args:
+            facts: keys of the summary that are known by now, such as `data_hash`.
+
+        Raises:
+            SystemExit: with code 130 after Ctrl-C, the checkpoint being saved.
+        """
+        words = {"precision": "bf16" if trainer.weights.separate else "fp32", "device": str(trainer.device)}
+        self.run.start(
+            to_plain(self.config), self.command, sys.argv, self._names() | count(trainer) | words | facts
+        )
+        self.restore(trainer)
+        try:
+            metrics = trainer.fit()
+        except BaseException as error:
+            self._close(trainer, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+            raise
+        if trainer.interrupted:
+            self._close(trainer, "interrupted")
+            say(f"Stopped at step {trainer.state.step}. To go on: {resume_line()}")
+            raise SystemExit(130)
+        return metrics
+
+    def finish(self, trainer: Trainer, metrics: dict[str, float]) -> None:
+        """Close the record of a run that reached its end."""
+        self._close(trainer, "finished", metrics)
+
+    def _close(self, trainer: Trainer, status: str, metrics: dict[str, float] | None = None) -> None:
+        state, settings = trainer.state, trainer.settings
+        best = {"metric": settings.best_metric, "value": state.best_value, "step": state.best_step}
+        self.run.summary(
+            {
+                "status": status,
+                "steps": state.step,
+                "tokens": state.tokens,
+                "predicted_tokens": state.predicted_tokens,
+                "train_seconds": round(state.train_seconds, 3),
+                "wall_seconds": round(time.perf_counter() - self.started, 3),
+                "tokens_per_second": round(state.tokens / state.train_seconds, 1)
+                if state.train_seconds
+                else None,
+                "metrics": metrics or trainer.metrics,
+                "best": best if state.best_step is not None else None,
+            }
+        )
+
+    def _names(self) -> dict[str, Any]:
+        """Which option each group of the sentence took; those of a resumed run stand in its record already."""
+        if self.resumed:
+            return {}
+        choices = HydraConfig.get().runtime.choices
+        groups = ("model", "objective", "corruption", "corpus", "task", "formulation", "tuning")
+        named = {group: choices[group] for group in groups if choices.get(group)}
+        return named | {"seed": self.config.seed, "init": self.config.get("init")}
+
+
+def count(trainer: Trainer) -> dict[str, Any]:
+    """Weights of the learner, a tied one counted once."""
+    total = sum(weight.numel() for weight in trainer.weights.masters.values())
+    return {
+        "parameters": {
+            "total": total,
+            "trainable": sum(weight.numel() for weight in trainer.weights.trainable),
+        }
+    }
+
+
+def differences(saved: dict, asked: dict, given: Iterable[str]) -> dict[str, str]:
+    """Keys of the experiment that the command line gave and that a saved config has otherwise, each in words."""
+    before, now = flatten(saved), flatten(asked)
+    given = tuple(given)
+    return {
+        key: f"{key}: {before.get(key, 'absent')} in the run, {now.get(key, 'absent')} now"
+        for key in dict.fromkeys([*before, *now])
+        if defines_experiment(key)
+        and before.get(key) != now.get(key)
+        and any(key == each or key.startswith(f"{each}.") or each == "experiment" for each in given)
+    }
+
+
+def given_keys() -> list[str]:
+    """The keys and groups that the command line sets, with dots."""
+    overrides = HydraConfig.get().overrides.task
+    return [override.split("=")[0].lstrip("+~").split("@")[0].replace("/", ".") for override in overrides]
+
+
+def command_line() -> str:
+    """What was typed, ready to be typed again."""
+    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    if words[0] in ("__main__.py", "-m", "-c"):
+        words[0] = "lmlab"
+    return shlex.join(words)
+
+
+def resume_line() -> str:
+    """The command line that goes on with the run of this one."""
+    words = [word for word in shlex.split(command_line()) if not word.startswith("resume=")]
+    return shlex.join([*words, "resume=auto"])
+
+
+def relative(path: Path) -> Path:
+    """`path` as short as it can be said from here."""
+    path, here = Path(path).absolute(), Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal, on standard error like all progress."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def run(command: str, overrides: list[str] | None = None) -> RunFolder | None:
+    """Run a command whose config Hydra composes, from Python: `run("pretrain", ["model=bert"])`.
+
+    Returns the folder of the run, or None for a command that makes none. Raises UserError for a mistake, and Hydra's own
+    exceptions for overrides that it cannot read.
+    """
+    config = compose(command, overrides)
+    HydraConfig.instance().set_config(config)
+    folder = Path(HydraConfig.get().run.dir)
+    with read_write(config.hydra), open_dict(config):
+        config.hydra.runtime.output_dir = str(folder.absolute())
+        HydraConfig.instance().set_config(config)
+        del config["hydra"]
+    importlib.import_module(f"lmlab.commands.{command}").main(config)
+    return RunFolder(folder) if find.is_run(folder) else None

@@ -1,0 +1,121 @@
+"""From the words of a pre-training config to the objects that stand for them, in the order in which data flows."""
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from lmlab.config.build import build
+from lmlab.files import cache_dir
+from lmlab.objectives.base import Learner, Objective
+from lmlab.text.batching import PretrainBatches, ValidationBatches
+from lmlab.text.corpora import Corpus
+from lmlab.text.features import CONVERTERS
+from lmlab.text.store import TokenStore
+from lmlab.text.tokenizers import Tokenizer, load_or_train
+from lmlab.text.units import Blocks, SentencePairs
+
+
+def cache_of(config: DictConfig) -> Path:
+    """The folder of trained tokenizers and token ids."""
+    return Path(config.cache_dir) if config.get("cache_dir") else cache_dir()
+
+
+def build_corpus(config: DictConfig) -> Corpus:
+    """The corpus, told where data sets and the cache lie."""
+    return build(config.corpus, data_dir=config.data_dir, cache_dir=cache_of(config))
+
+
+def build_tokenizer(config: DictConfig, corpus: Corpus) -> Tokenizer:
+    """The tokenizer: loaded, or trained on the training part of the corpus unless the cache has it."""
+    trainer = build(config.tokenizer)
+    fingerprint = corpus.fingerprint() if trainer.needs_corpus else ""
+    return load_or_train(trainer, lambda: corpus.documents("train"), fingerprint, cache_of(config))
+
+
+def tokenizer_facts(tokenizer: Tokenizer) -> dict[str, Any]:
+    """What classes may want to know of the tokenizer. A tokenizer without padding pads with its end token."""
+    pad_id = tokenizer.pad_id if tokenizer.pad_id is not None else tokenizer.eos_id
+    return {
+        "vocab_size": tokenizer.vocab_size,
+        "pad_id": pad_id if pad_id is not None else 0,
+        "unk_id": tokenizer.unk_id,
+        "cls_id": tokenizer.cls_id,
+        "sep_id": tokenizer.sep_id,
+        "mask_id": tokenizer.mask_id,
+        "bos_id": tokenizer.bos_id,
+        "eos_id": tokenizer.eos_id,
+        "sentinel_ids": tokenizer.sentinel_ids,
+        "special_ids": frozenset(tokenizer.special_ids),
+    }
+
+
+def build_learner(config: DictConfig, tokenizer: Tokenizer) -> Learner:
+    """Model and heads with fresh weights, and the objective that trains them."""
+    facts = tokenizer_facts(tokenizer)
+    model = build(config.model, **facts)
+    corruption = build(config.corruption, **facts)
+    objective = build(config.objective, corruption=corruption, **facts)
+    return Learner(model, objective)
+
+
+class PretrainData:
+    """The text of a config in token ids, and its batches.
+
+    Args:
+        config: of `lmlab pretrain`.
+        corpus, tokenizer: see above.
+        objective: says what one sequence is made of.
+        layout: of the model, which says how a sequence is fed.
+        report: called with (documents, characters) while text is tokenised.
+    """
+
+    def __init__(
+        self,
+        config: DictConfig,
+        corpus: Corpus,
+        tokenizer: Tokenizer,
+        objective: Objective,
+        layout: str,
+        report=None,
+    ):
+        self.config, self.corpus, self.tokenizer, self.objective = config, corpus, tokenizer, objective
+        self.report = report
+        self.convert = CONVERTERS[layout](tokenizer_facts(tokenizer)["pad_id"], objective.pools)
+
+    def store(self, split: str) -> TokenStore:
+        """Token ids of a split, tokenised now unless the cache has them."""
+        pieces = "sentence" if self.objective.unit == "sentence_pair" else "document"
+        return TokenStore.build(
+            self.corpus, self.tokenizer, split, pieces, cache_of(self.config), self.report
+        )
+
+    def units(self, split: str) -> Blocks | SentencePairs:
+        """The text of a split in units, each of which makes one sequence."""
+        seq_len, seed, objective = self.config.seq_len, self.config.seed, self.objective
+        if objective.unit == "sentence_pair":
+            return SentencePairs(self.store(split), seq_len, seed=seed if split == "train" else 0)
+        return Blocks(
+            self.store(split), objective.block_length(seq_len), objective.block_overlap(), seed=seed
+        )
+
+    def train_batches(self) -> PretrainBatches:
+        """Batches of the training text."""
+        trainer, seq_len = self.config.trainer, self.config.seq_len
+        batch_size = trainer.batch_size or max(1, trainer.batch_tokens // seq_len)
+        micro_batch_size = min(batch_size, self._sequences(trainer.micro_batch_tokens))
+        ask, count = self.objective.example, self.objective.counts
+        return PretrainBatches(
+            self.units("train"), ask, self.convert, count, batch_size, micro_batch_size, self.config.seed
+        )
+
+    def validation_batches(self) -> ValidationBatches:
+        """Batches of the validation text, the same in every evaluation."""
+        trainer = self.config.trainer
+        max_units = None if trainer.eval_tokens is None else self._sequences(trainer.eval_tokens)
+        batch_size = self._sequences(trainer.micro_batch_tokens)
+        ask, count = self.objective.example, self.objective.counts
+        return ValidationBatches(self.units("validation"), ask, self.convert, count, batch_size, max_units)
+
+    def _sequences(self, tokens: int) -> int:
+        return max(1, tokens // self.config.seq_len)

@@ -1,0 +1,305 @@
+"""Every option of every group: composed, found, bound to its class, explained; misfits refused."""
+
+import re
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from omegaconf import OmegaConf
+
+from lmlab.config import conf_dir
+from lmlab.config.build import build, target_of
+from lmlab.config.check import binding_problems, check, check_formulation, layouts_of, nodes
+from lmlab.config.explain import explain
+from lmlab.config.options import first_comment, option_files, root_groups, search_folders, top_keys
+from lmlab.config.schema import ROOTS, Trainer, allowed_words, compose
+from lmlab.errors import UserError
+
+OPTIONS = [
+    (command, group, option)
+    for command in ("finetune", "pretrain")
+    for group in root_groups(command)
+    for option in option_files(group, search_folders())
+    if command == "pretrain" or group in ("task", "formulation", "tuning")
+]
+YAMLS = sorted(path.relative_to(conf_dir()).as_posix() for path in conf_dir().rglob("*.yaml"))
+ONE_OF_EACH_LAYOUT = ("bert", "gpt", "t5")
+
+
+def named(case):
+    return "=".join(case[1:])
+
+
+# --- files ---
+
+
+@pytest.mark.parametrize("yaml", YAMLS)
+def test_a_file_says_what_it_is_and_what_its_keys_mean(yaml):
+    path = conf_dir() / yaml
+    assert first_comment(path)
+    assert "\t" not in path.read_text()
+    if not yaml.startswith("experiment/"):  # an experiment sets keys that are explained where they are defined
+        bare = [key.name for key in top_keys(path) if not key.comment and key.value not in ("",)]
+        assert not set(bare) - {"_target_", "name"}
+
+
+def test_every_folder_is_a_group_of_some_command():
+    groups = {group for command in ROOTS for group in root_groups(command)}
+    assert {path.name for path in conf_dir().iterdir() if path.is_dir()} <= groups
+
+
+@pytest.mark.parametrize("case", OPTIONS, ids=named)
+def test_an_option_composes_and_binds_to_its_class(case):
+    command, group, option = case
+    config = compose(command, [f"{group}={option}"])
+    problems = [
+        problem
+        for key in ([group] if group != "experiment" else root_groups(command))
+        if key != "experiment"
+        for problem in binding_problems(OmegaConf.to_container(config[key], resolve=True), key)
+    ]
+    assert problems == []
+    if group not in ("trainer", "experiment"):
+        assert list(nodes(OmegaConf.to_container(config[group], resolve=True), group))
+
+
+@pytest.mark.parametrize("command", ROOTS)
+def test_a_root_composes_as_it_is(command):
+    config = compose(command)
+    assert config.hydra.job.name == command
+    check(config)
+
+
+def test_every_key_of_the_roots_and_the_trainer_is_read_somewhere():
+    package = conf_dir().parent / "lmlab" if conf_dir().name == "conf" else conf_dir().parent
+    source = "\n".join(
+        path.read_text() for path in package.rglob("*.py") if path.parent.name != "config" and path.name != "cli.py"
+    )
+    keys = {name for schema in (*ROOTS.values(), Trainer) for name in schema.__dataclass_fields__} - {"notes"}
+    assert not {key for key in keys if not re.search(rf"(\.|\")\b{key}\b|\b{key}=", source)}
+
+
+def test_defaults_of_the_schema_are_those_of_the_yaml():
+    """`trainer=default` leaves no key to a default that stands in Python only."""
+    for option in ("default",):
+        names = {key.name for key in top_keys(conf_dir() / "trainer" / f"{option}.yaml")}
+        assert names == set(Trainer.__dataclass_fields__)
+
+
+# --- how words find each other ---
+
+
+def test_an_objective_brings_its_corruption_and_the_command_line_wins():
+    assert compose("pretrain", ["objective=mlm"]).hydra.runtime.choices.corruption == "token_mask"
+    assert compose("pretrain", ["model=t5", "objective=span_corruption"]).hydra.runtime.choices.corruption == "spans"
+    assert compose("pretrain", ["objective=mlm", "corruption=none"]).hydra.runtime.choices.corruption == "none"
+    assert compose("pretrain", ["model=gpt", "objective=causal_lm"]).hydra.runtime.choices.corruption == "none"
+
+
+def test_an_experiment_sets_words_and_the_command_line_wins():
+    config = compose("pretrain", ["experiment=nanogpt_cpu"])
+    choices = config.hydra.runtime.choices
+    assert (choices.model, choices.objective, choices.tokenizer) == ("gpt", "causal_lm", "char")
+    assert (config.trainer.max_steps, config.trainer.batch_size, config.trainer.batch_tokens) == (
+        2000,
+        12,
+        None,
+    )
+    check(config)
+    config = compose("pretrain", ["experiment=nanogpt_cpu", "tokenizer=byte", "trainer.max_steps=3"])
+    assert (config.hydra.runtime.choices.tokenizer, config.trainer.max_steps) == ("byte", 3)
+
+
+def test_every_model_and_objective_fit_or_the_refusal_names_what_fits():
+    """For one model of each layout: refused exactly where layouts differ, and each proposal is then accepted."""
+    objectives = list(option_files("objective", search_folders()))
+    for model in ONE_OF_EACH_LAYOUT:
+        for objective in objectives:
+            config = compose("pretrain", [f"model={model}", f"objective={objective}"])
+            layout = target_of(config.model["_target_"]).layout
+            if layout in layouts_of(OmegaConf.to_container(config.objective)):
+                check(config)
+                continue
+            with pytest.raises(UserError) as refused:
+                check(config)
+            told = str(refused.value)
+            proposals = [
+                re.search(rf"{what} that fit .*: (.*)\.", told)[1].split(", ") for what in ("Objectives", "Models")
+            ]
+            for other in proposals[0]:
+                check(compose("pretrain", [f"model={model}", f"objective={other}"]))
+            for other in proposals[1][:3]:
+                check(compose("pretrain", [f"model={other}", f"objective={objective}"]))
+
+
+class Deletion:
+    """A corruption that keeps nothing in its place."""
+
+    keeps_length, hides = False, True
+
+
+def test_a_corruption_that_misfits_is_refused_with_those_that_fit():
+    wish = r"must hide or change something and keep the length[^$]*fit: .*token_mask"
+    with pytest.raises(UserError, match=wish):
+        check(compose("pretrain", ["model=bert", "objective=mlm", "corruption=none"]))
+    deletion = compose("pretrain", ["model=bert", "objective=mlm", "corruption=none"])
+    deletion.corruption["_target_"] = f"{__name__}.Deletion"
+    with pytest.raises(UserError, match="corruption=Deletion .*" + wish):
+        check(deletion)
+    with pytest.raises(UserError, match=r"must hide nothing\.\nCorruptions that fit: none\."):
+        check(compose("pretrain", ["model=gpt", "objective=causal_lm", "corruption=token_mask"]))
+
+
+def test_sizes_that_misfit_are_all_told():
+    with pytest.raises(UserError) as refused:
+        check(compose("pretrain", ["model=bert", "seq_len=100000", "model.hidden_size=130", "model.num_heads=4"]))
+    told = str(refused.value)
+    assert "seq_len=100000" in told and "hidden_size=130" in told and "num_heads=4" in told
+
+
+TRAINER_MISTAKES = {
+    "trainer.max_steps=0": "trainer.max_steps must be above 0, and is 0",
+    "trainer.max_minutes=-1": "trainer.max_minutes must be above 0, and is -1.0",
+    "trainer.precision=fp33": "one of auto, fp32, bf16, not 'fp33', did you mean 'fp32'",
+    "trainer.device=gpu": "trainer.device must be one of auto, cpu, cuda, mps",
+    "trainer.best_mode=least": "trainer.best_mode must be one of min, max",
+    "trainer.batch_size=8": "batch_tokens and trainer.batch_size are both set",
+    "trainer.batch_tokens=null": "batch_tokens or trainer.batch_size must be set",
+    "trainer.max_steps=null": "would never end",
+    "seq_len=0": "seq_len must be above 0",
+    "seed=-1": "seed must not be negative",
+}
+
+
+@pytest.mark.parametrize("override", TRAINER_MISTAKES)
+def test_numbers_and_words_of_the_trainer(override):
+    with pytest.raises(UserError, match=re.escape(TRAINER_MISTAKES[override])):
+        check(compose("pretrain", [override]))
+
+
+def test_all_problems_are_told_together():
+    overrides = [
+        "trainer.max_steps=-1",
+        "optimizer.lr=fast",
+        "+model.depth=3",
+        "schedule._target_=lmlab.nowhere.Flat",
+    ]
+    with pytest.raises(UserError) as refused:
+        check(compose("pretrain", overrides))
+    told = str(refused.value)
+    assert told.startswith("4 problems:")
+    for key in ("trainer.max_steps", "optimizer.lr must be", "model.depth", "schedule._target_"):
+        assert key in told
+
+
+def test_formulation_of_a_task():
+    config = compose("finetune", ["task=sst2"])
+    check_formulation(config.task, config.formulation, "encoder")
+
+    class Narrow:
+        @staticmethod
+        def serves(kind, layout):
+            return layout == "decoder"
+
+    with pytest.raises(UserError, match=r"Narrow does not put a classification task .*\n.*do: head"):
+        check_formulation(config.task, Narrow, "encoder")
+
+
+def test_words_of_fill_and_generate():
+    check(compose("generate", ["temperature=0", "top_k=null"]))
+    for override in ("format=xml", "top_k=0", "temperature=-1", "top_p=1.5", "max_new_tokens=0"):
+        with pytest.raises(UserError, match=override.partition("=")[0]):
+            check(compose("generate", [override]))
+
+
+def test_words_that_the_schema_allows_are_explained():
+    for command, schema in ROOTS.items():
+        for key, words in (allowed_words(schema) | allowed_words(Trainer)).items():
+            files = [conf_dir() / f"{command}.yaml", conf_dir() / "trainer" / "default.yaml"]
+            comments = " ".join(each.comment for file in files for each in top_keys(file) if each.name == key)
+            assert all(word in comments for word in words), (key, words)
+
+
+# --- building ---
+
+
+class Leaf:
+    """Takes a size of its own and facts of the run."""
+
+    def __init__(self, size: int, vocab_size: int, ratio: float = 0.5, mode: Literal["a", "b"] = "a"):
+        if size > 9:
+            raise ValueError("size must be at most 9")
+        self.size, self.vocab_size, self.ratio, self.mode = size, vocab_size, ratio, mode
+
+
+class Tree:
+    """Holds leaves by name and in a list."""
+
+    def __init__(self, parts: dict, more: list, **options):
+        self.parts, self.more, self.options = parts, more, options
+
+
+LEAF = {"_target_": f"{__name__}.Leaf", "size": 3}
+
+
+def test_build_passes_plain_values_and_only_the_facts_that_are_taken():
+    node = {
+        "_target_": f"{__name__}.Tree",
+        "parts": {"one": LEAF, "plain": {"n": [1, 2]}},
+        "more": [LEAF, 7],
+        "unit": "${length}",
+    }
+    config = OmegaConf.create({"length": 5, "tree": node})
+    tree = build(config.tree, vocab_size=11, pad_id=0)
+    assert (tree.parts["one"].vocab_size, tree.more[0].vocab_size, tree.more[1]) == (11, 11, 7)
+    assert type(tree.parts) is dict and type(tree.parts["plain"]["n"]) is list
+    assert tree.options == {"unit": 5}
+    assert "vocab_size" not in OmegaConf.to_yaml(config)
+
+
+def test_a_value_in_the_config_is_stronger_than_a_fact():
+    assert build(LEAF | {"vocab_size": 5}, vocab_size=11).vocab_size == 5
+    assert build(LEAF | {"vocab_size": None}, vocab_size=11).vocab_size == 11
+
+
+def test_build_tells_where_a_class_refuses():
+    config = OmegaConf.create(
+        {"tree": {"_target_": f"{__name__}.Tree", "parts": {"one": LEAF | {"size": 10}}, "more": []}}
+    )
+    with pytest.raises(UserError, match=r"^tree\.parts\.one: size must be at most 9$"):
+        build(config.tree, vocab_size=1)
+    with pytest.raises(UserError, match=r"^leaf: .*vocab_size"):
+        build(LEAF, "leaf")
+    with pytest.raises(UserError, match=r"leaf\._target_: .*has no 'Leav', did you mean 'Leaf'"):
+        build({"_target_": f"{__name__}.Leav"}, "leaf")
+    with pytest.raises(UserError, match=r"there is no module 'nowhere'"):
+        build({"_target_": "nowhere.at.All"}, "leaf")
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ({"size": 3.0}, "leaf.size must be an integer, not 3.0"),
+        ({"size": True}, "leaf.size must be an integer, not true"),
+        ({"ratio": "high"}, "leaf.ratio must be a number, not 'high'"),
+        ({"ratio": None}, "leaf.ratio must be a number, not null"),
+        ({"mode": "c"}, "leaf.mode must be one of a, b, not 'c'"),
+        ({"sise": 3}, "leaf.sise: Leaf takes no 'sise', did you mean 'size'?"),
+        ({"ratio": 1, "mode": "b"}, None),
+    ],
+)
+def test_keys_are_held_against_the_signature(keys, problem):
+    problems = binding_problems(LEAF | keys, "leaf")
+    assert problems == [] if problem is None else problems[0].startswith(problem)
+
+
+def test_an_unexpected_error_of_hydra_is_still_one_message():
+    from hydra.errors import ConfigCompositionException
+
+    error = ConfigCompositionException("Something new.\nSee https://hydra.cc/docs\nConfig search path:\n\tx")
+    assert explain(error, "pretrain", []) == "Something new."
+
+
+def test_roots_name_no_machine():
+    for path in Path(conf_dir()).rglob("*.yaml"):
+        assert not re.search(r"(^|[\s\"'])/(home|work|tmp|root)/", path.read_text())

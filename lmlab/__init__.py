@@ -1,9 +1,9 @@
 """lmlab: a config-driven lab for self-supervised language models.
 
-    import lmlab
-    run = lmlab.run("pretrain", ["model=bert", "objective=mlm", "trainer.max_steps=500"])
-    model = lmlab.load(run)
-    model.fill("Return a new [MASK] object.")
+import lmlab
+run = lmlab.run("pretrain", ["model=bert", "objective=mlm", "trainer.max_steps=500"])
+model = lmlab.load(run)
+model.fill("Return a new [MASK] object.")
 """
 
 from typing import Any

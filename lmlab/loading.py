@@ -21,9 +21,7 @@ from lmlab.runs import find
 from lmlab.runs.record import RunFolder
 from lmlab.text.tokenizers import Tokenizer
 
-BLANK = re.compile(
-    r"\[MASK\]|<mask>|<extra_id_\d+>"
-)  # what people write for a blank, whatever the tokenizer calls it
+BLANK = re.compile(r"\[MASK\]|<mask>|<extra_id_\d+>")  # what people write for a blank, whatever the tokenizer calls it
 MAX_FILL_TOKENS = 12  # of one blank, for models that fill it with several
 
 
@@ -90,13 +88,9 @@ class LanguageModel:
         Raises UserError when there is no blank, the text is too long, or the model was not trained for it.
         """
         if not can(self.config, "fill"):
-            raise UserError(
-                f"{_what(self.config)} fills no blanks; it was trained to {_abilities(self.config)}"
-            )
+            raise UserError(f"{_what(self.config)} fills no blanks; it was trained to {_abilities(self.config)}")
         if not BLANK.search(text):
-            raise UserError(
-                "the text has no blank: write [MASK] where one is, as in 'Return a new [MASK] object.'"
-            )
+            raise UserError("the text has no blank: write [MASK] where one is, as in 'Return a new [MASK] object.'")
         return self._fill_one_token(text, top_k) if self.model.layout == "encoder" else self._fill_spans(text)
 
     @torch.no_grad()
@@ -125,9 +119,7 @@ class LanguageModel:
         sentinels = iter(self.tokenizer.sentinel_ids)
         texts = BLANK.split(text)
         if len(texts) - 1 > len(self.tokenizer.sentinel_ids):
-            raise UserError(
-                f"the text has {len(texts) - 1} blanks, the tokenizer {len(self.tokenizer.sentinel_ids)}"
-            )
+            raise UserError(f"the text has {len(texts) - 1} blanks, the tokenizer {len(self.tokenizer.sentinel_ids)}")
         ids = self.tokenizer.encode(texts[0])
         asked = []
         for part in texts[1:]:
@@ -141,9 +133,7 @@ class LanguageModel:
             # The sentinel is put down for the model; what it writes up to the next one, or the end, is the answer.
             written = torch.cat([written, torch.tensor([[sentinel]], device=self.device)], dim=1)
             answer, probability = self._write_span(input_ids, written)
-            written = torch.cat(
-                [written, torch.tensor([answer], dtype=torch.long, device=self.device)], dim=1
-            )
+            written = torch.cat([written, torch.tensor([answer], dtype=torch.long, device=self.device)], dim=1)
             answers.append([Candidate(self.tokenizer.decode(answer).strip(), probability)])
         return answers
 
@@ -197,9 +187,7 @@ class LanguageModel:
     ) -> Iterator[Tensor]:
         """Yield the next token of each sample, (num_samples,), as soon as it is drawn."""
         if not can(self.config, "generate"):
-            raise UserError(
-                f"{_what(self.config)} continues no text; it was trained to {_abilities(self.config)}"
-            )
+            raise UserError(f"{_what(self.config)} continues no text; it was trained to {_abilities(self.config)}")
         ids = self.tokenizer.encode(prompt) or [self.tokenizer.eos_id]  # after an end, a new document begins
         never = self.tokenizer.special_ids - {self.tokenizer.eos_id}
         return continue_tokens(
@@ -221,14 +209,10 @@ class LanguageModel:
     def _refuse_too_long(self, ids: list[int]) -> None:
         limit = self.model.max_positions
         if limit is not None and len(ids) > limit:
-            raise UserError(
-                f"the text has {len(ids)} tokens, but the model only {limit} positions: shorten it"
-            )
+            raise UserError(f"the text has {len(ids)} tokens, but the model only {limit} positions: shorten it")
 
 
-def _given(
-    input_ids: Tensor, attention_mask: Tensor | None, decoder_input_ids: Tensor | None
-) -> dict[str, Tensor]:
+def _given(input_ids: Tensor, attention_mask: Tensor | None, decoder_input_ids: Tensor | None) -> dict[str, Tensor]:
     inputs = {
         "input_ids": input_ids,
         "attention_mask": attention_mask,
@@ -240,16 +224,17 @@ def _given(
 # ---- finding and reading runs
 
 
-def load(source: str | Path = "latest") -> LanguageModel:
+def load(source: str | Path | RunFolder = "latest") -> LanguageModel:
     """Load a pre-trained model, in fp32 and for evaluation.
 
     Args:
-        source: a run folder of `lmlab pretrain`, or "latest".
+        source: the run of `lmlab pretrain` that trained it, its folder, or "latest".
 
     Raises:
         UserError: there is no such run, or it has no checkpoint that is whole.
     """
-    return load_run(find.resolve(str(source), is_pretrained, "a pre-trained model"))
+    reference = source.path if isinstance(source, RunFolder) else source
+    return load_run(find.resolve(reference, is_pretrained, "a pre-trained model"))
 
 
 def load_run(run: RunFolder) -> LanguageModel:
@@ -269,9 +254,7 @@ def read_weights(run: RunFolder) -> dict[str, Tensor]:
             try:
                 verify(folder)
             except ValueError as error:
-                raise UserError(
-                    f"{folder.resolve()} is torn ({error}); name another run with run="
-                ) from error
+                raise UserError(f"{folder.resolve()} is torn ({error}); name another run with run=") from error
             return load_file(folder / WEIGHTS)
     raise UserError(f"{run.path} has no checkpoint: it was stopped before the first one was saved")
 
@@ -303,9 +286,7 @@ def is_pretrained(run: RunFolder) -> bool:
 
 def can(config: Any, ability: str) -> bool:
     """Whether a model trained by this config can "fill" or "generate"."""
-    objective = (
-        OmegaConf.to_container(config.objective) if isinstance(config, DictConfig) else config["objective"]
-    )
+    objective = OmegaConf.to_container(config.objective) if isinstance(config, DictConfig) else config["objective"]
     model = OmegaConf.to_container(config.model) if isinstance(config, DictConfig) else config["model"]
     layout = trait(model, "layout")[0]
     return any((layout, ability) in answers for answers in trait(objective, "answers"))
@@ -317,9 +298,7 @@ def run_that_can(ability: str, reference: str) -> LanguageModel:
     def fits(run: RunFolder) -> bool:
         return is_pretrained(run) and can(run.config(), ability)
 
-    wanted = {"fill": "a model that fills blanks (objective=mlm)", "generate": "a model that continues text"}[
-        ability
-    ]
+    wanted = {"fill": "a model that fills blanks (objective=mlm)", "generate": "a model that continues text"}[ability]
     if reference == "latest":
         return load_run(find.resolve(reference, fits, wanted))
     return load(reference)
@@ -331,7 +310,4 @@ def _what(config: DictConfig) -> str:
 
 def _abilities(config: DictConfig) -> str:
     names = {"fill": "fill blanks (lmlab fill)", "generate": "continue text (lmlab generate)"}
-    return (
-        " and ".join(text for ability, text in names.items() if can(config, ability))
-        or "neither fill nor generate"
-    )
+    return " and ".join(text for ability, text in names.items() if can(config, ability)) or "neither fill nor generate"

@@ -66,9 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="examples: lmlab compare | lmlab compare outputs/pretrain metric=perplexity | "
         "lmlab compare RUN RUN format=json",
     )
-    parser.add_argument(
-        "folders", nargs="*", metavar="FOLDER", help="runs or folders of runs (default: outputs)"
-    )
+    parser.add_argument("folders", nargs="*", metavar="FOLDER", help="runs or folders of runs (default: outputs)")
     parser.add_argument(
         "--metric",
         action="append",

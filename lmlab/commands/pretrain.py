@@ -32,9 +32,7 @@ def main(config: DictConfig) -> float:
     learner = build_learner(config, tokenizer)
     if config.init is not None:
         load_weights(learner, read_weights(find.resolve(config.init, None, "a pre-trained model")))
-    data = PretrainData(
-        config, corpus, tokenizer, learner.objective, learner.model.layout, tokenizing(progress)
-    )
+    data = PretrainData(config, corpus, tokenizer, learner.objective, learner.model.layout, tokenizing(progress))
     batches, validation = data.train_batches(), data.validation_batches()
 
     trainer = Trainer(
@@ -70,9 +68,7 @@ def tokenizing(progress: Progress):
         nonlocal told
         if characters - told >= 20_000_000:
             told = characters
-            progress.message(
-                f"Tokenising: {documents:,} documents, {short_number(characters)} characters so far"
-            )
+            progress.message(f"Tokenising: {documents:,} documents, {short_number(characters)} characters so far")
 
     return report
 

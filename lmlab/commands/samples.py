@@ -43,9 +43,7 @@ def is_plain(word: str) -> bool:
 def filled(model: LanguageModel, words: list[str]) -> list[str]:
     """The sentence with a blank, and what the model puts there."""
     middle = len(words) // 2
-    blank = min(
-        (i for i, word in enumerate(words) if i > 1 and is_plain(word)), key=lambda i: abs(i - middle)
-    )
+    blank = min((i for i, word in enumerate(words) if i > 1 and is_plain(word)), key=lambda i: abs(i - middle))
     text = " ".join([*words[:blank], "[MASK]", *words[blank + 1 :]])
     guesses = ", ".join(f"{guess.text} {guess.probability:.0%}" for guess in model.fill(text, top_k=3)[0])
     return [f"  {text}", f"    -> {guesses} (was: {words[blank]})"]

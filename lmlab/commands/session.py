@@ -40,7 +40,7 @@ class Session:
         self.command = HydraConfig.get().job.name
         self.started = time.perf_counter()
         self.config, self.resumed = config, False
-        self.run = RunFolder(folder or HydraConfig.get().runtime.output_dir)
+        self.run = RunFolder(unused(Path(folder or HydraConfig.get().runtime.output_dir)))
         if earlier := self._earlier_run():
             self._continue(earlier)
         self.run.path.mkdir(parents=True, exist_ok=True)
@@ -109,9 +109,7 @@ class Session:
             SystemExit: with code 130 after Ctrl-C, the checkpoint being saved.
         """
         words = {"precision": "bf16" if trainer.weights.separate else "fp32", "device": str(trainer.device)}
-        self.run.start(
-            to_plain(self.config), self.command, sys.argv, self._names() | count(trainer) | words | facts
-        )
+        self.run.start(to_plain(self.config), self.command, sys.argv, self._names() | count(trainer) | words | facts)
         self.restore(trainer)
         try:
             metrics = trainer.fit()
@@ -139,9 +137,7 @@ class Session:
                 "predicted_tokens": state.predicted_tokens,
                 "train_seconds": round(state.train_seconds, 3),
                 "wall_seconds": round(time.perf_counter() - self.started, 3),
-                "tokens_per_second": round(state.tokens / state.train_seconds, 1)
-                if state.train_seconds
-                else None,
+                "tokens_per_second": round(state.tokens / state.train_seconds, 1) if state.train_seconds else None,
                 "metrics": metrics or trainer.metrics,
                 "best": best if state.best_step is not None else None,
             }
@@ -199,6 +195,12 @@ def resume_line() -> str:
     """The command line that goes on with the run of this one."""
     words = [word for word in shlex.split(command_line()) if not word.startswith("resume=")]
     return shlex.join([*words, "resume=auto"])
+
+
+def unused(folder: Path) -> Path:
+    """`folder`, or with a number behind it: two runs of the same words may start in the same second."""
+    candidates = (folder, *(folder.with_name(f"{folder.name}-{number}") for number in range(2, 1000)))
+    return next(each for each in candidates if not find.is_run(each))
 
 
 def relative(path: Path) -> Path:

@@ -86,18 +86,14 @@ class PretrainData:
     def store(self, split: str) -> TokenStore:
         """Token ids of a split, tokenised now unless the cache has them."""
         pieces = "sentence" if self.objective.unit == "sentence_pair" else "document"
-        return TokenStore.build(
-            self.corpus, self.tokenizer, split, pieces, cache_of(self.config), self.report
-        )
+        return TokenStore.build(self.corpus, self.tokenizer, split, pieces, cache_of(self.config), self.report)
 
     def units(self, split: str) -> Blocks | SentencePairs:
         """The text of a split in units, each of which makes one sequence."""
         seq_len, seed, objective = self.config.seq_len, self.config.seed, self.objective
         if objective.unit == "sentence_pair":
             return SentencePairs(self.store(split), seq_len, seed=seed if split == "train" else 0)
-        return Blocks(
-            self.store(split), objective.block_length(seq_len), objective.block_overlap(), seed=seed
-        )
+        return Blocks(self.store(split), objective.block_length(seq_len), objective.block_overlap(), seed=seed)
 
     def train_batches(self) -> PretrainBatches:
         """Batches of the training text."""

@@ -99,9 +99,7 @@ class Progress:
         if self._bar:
             self._bar.stop()
 
-    def start(
-        self, total_steps: int | None = None, max_minutes: float | None = None, initial_step: int = 0
-    ) -> None:
+    def start(self, total_steps: int | None = None, max_minutes: float | None = None, initial_step: int = 0) -> None:
         """Show the bar. Budgets that are None do not count; `initial_step` is where a resumed run goes on."""
         self._total, self._step, self._first = total_steps, initial_step, initial_step
         self._budget_seconds = 60 * max_minutes if max_minutes else None
@@ -143,9 +141,7 @@ class Progress:
         if step % self.log_every == 0 or step == self._first + 1 or done >= 1:
             self._line(self._plain(done), shown=not self.live)
 
-    def evaluation(
-        self, metrics: Mapping[str, float], step: int | None = None, split: str = "validation"
-    ) -> None:
+    def evaluation(self, metrics: Mapping[str, float], step: int | None = None, split: str = "validation") -> None:
         """Show the figures of an evaluation, on a line that stays."""
         figures = "  ".join(f"{name} {figure(value)}" for name, value in metrics.items())
         self._phase = None

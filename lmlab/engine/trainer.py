@@ -210,7 +210,7 @@ class Trainer:
         """Evaluate, tell, and note whether it is the best so far."""
         self._stop_clock()
         self.progress.phase("evaluating")
-        self.metrics = self.evaluate()
+        self.metrics = {name: float(value) for name, value in self.evaluate().items()}
         self.learner.train()
         self._measured_at = self.state.step
         self.record.log(self.state.step, self.state.tokens, "validation", **self.metrics)
@@ -222,9 +222,7 @@ class Trainer:
     def _is_best(self) -> bool:
         name, state = self.settings.best_metric, self.state
         if name not in self.metrics:
-            raise UserError(
-                f"trainer.best_metric={name} is not measured here; there is {', '.join(self.metrics)}"
-            )
+            raise UserError(f"trainer.best_metric={name} is not measured here; there is {', '.join(self.metrics)}")
         value = self.metrics[name]
         sign = 1 if self.settings.best_mode == "min" else -1
         if state.best_value is None or sign * value < sign * state.best_value:
@@ -331,9 +329,7 @@ class Trainer:
         if self.interrupted:
             raise KeyboardInterrupt
         self.interrupted = True
-        self.progress.message(
-            "Stopping after this step, with a checkpoint; Ctrl-C again stops at once, without one."
-        )
+        self.progress.message("Stopping after this step, with a checkpoint; Ctrl-C again stops at once, without one.")
 
 
 def _total_counts(micro_batches: list[Batch]) -> dict[str, int]:

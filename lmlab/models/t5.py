@@ -56,9 +56,7 @@ class T5(Model):
     ):
         super().__init__()
         self.vocab_size, self.hidden_size, self.start_id, self.tied = vocab_size, hidden_size, pad_id, tied
-        attention = partial(
-            Attention, hidden_size, num_heads, head_size, dropout=dropout, bias=False, scaled=False
-        )
+        attention = partial(Attention, hidden_size, num_heads, head_size, dropout=dropout, bias=False, scaled=False)
         feed_forward = partial(
             FeedForward, hidden_size, intermediate_size, activation, dropout=dropout, bias=False, gated=gated
         )
@@ -81,12 +79,8 @@ class T5(Model):
         self.tokens = nn.Embedding(vocab_size, hidden_size)
         self.encoder = stack(num_layers, decoder=False)
         self.decoder = stack(num_decoder_layers or num_layers, decoder=True)
-        self.encoder_positions = RelativePositionBias(
-            num_heads, num_buckets, max_distance, bidirectional=True
-        )
-        self.decoder_positions = RelativePositionBias(
-            num_heads, num_buckets, max_distance, bidirectional=False
-        )
+        self.encoder_positions = RelativePositionBias(num_heads, num_buckets, max_distance, bidirectional=True)
+        self.decoder_positions = RelativePositionBias(num_heads, num_buckets, max_distance, bidirectional=False)
         self.dropout = Dropout(dropout)
         self._initialize()
 

@@ -1,5 +1,6 @@
 """What every objective offers, and the module that is trained: a model with the heads its objective asks with."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import ClassVar, NamedTuple
@@ -146,11 +147,11 @@ class Learner(nn.Module):
 
 def summarize(sums: dict[str, np.ndarray], token_term: str | None) -> dict[str, float]:
     """Turn (summed loss, right answers, predictions) of each term into named metrics."""
-    losses = {term: loss / count for term, (loss, _, count) in sums.items()}
-    accuracies = {term: correct / count for term, (_, correct, count) in sums.items()}
+    losses = {term: float(loss / count) for term, (loss, _, count) in sums.items()}
+    accuracies = {term: float(correct / count) for term, (_, correct, count) in sums.items()}
     metrics = {"loss": sum(losses.values())}
     if token_term is not None:
-        metrics["perplexity"] = float(np.exp(losses[token_term]))
+        metrics["perplexity"] = math.exp(losses[token_term])
     metrics["accuracy"] = accuracies[token_term or next(iter(sums))]
     if len(sums) > 1:
         metrics |= {f"{term}_loss": loss for term, loss in losses.items()}

@@ -111,9 +111,7 @@ def load(folders: Sequence[str] = ()) -> tuple[list[Entry], dict[str, str]]:
     Raises:
         UserError: a folder does not exist, or there is no run at all.
     """
-    named = [
-        folder if Path(folder).is_dir() else resolve(folder, checkpoint=False).path for folder in folders
-    ]
+    named = [folder if Path(folder).is_dir() else resolve(folder, checkpoint=False).path for folder in folders]
     roots = named or [outputs_root()]
     found = {run: None for root in roots for run in runs(root)}
     if not found:
@@ -281,12 +279,7 @@ def _row_name(group: list[Entry], entries: Sequence[Entry], names: dict[RunFolde
     newest = names[group[0].run]
     parent = group[0].run.path.absolute().parent
     inside = [entry for entry in entries if entry.run.path.absolute().parent == parent]
-    alone = (
-        len(group) > 1
-        and "/" in newest
-        and len(inside) == len(group)
-        and all(each in group for each in inside)
-    )
+    alone = len(group) > 1 and "/" in newest and len(inside) == len(group) and all(each in group for each in inside)
     return newest.rpartition("/")[0] if alone else newest
 
 
@@ -393,9 +386,7 @@ def _brief_names(table: Table) -> dict[str, str]:
 
 
 def _best(table: Table) -> Row | None:
-    finished = [
-        row for row in table.rows if row.status == "finished" and row.mean(table.metrics[0]) is not None
-    ]
+    finished = [row for row in table.rows if row.status == "finished" and row.mean(table.metrics[0]) is not None]
     return finished[0] if len(finished) > 1 else None
 
 

@@ -124,9 +124,7 @@ def _by_name(reference: str, fits: Predicate, what: str, checkpoint: bool) -> Ru
     """A run by the last part of its path, or by the time that this begins with."""
     everything = runs()
     *above, last = Path(reference).parts or ("",)
-    paths = {run.path: None for run in everything} | {
-        run.path.parent: None for run in everything if "/" in run.name
-    }
+    paths = {run.path: None for run in everything} | {run.path.parent: None for run in everything if "/" in run.name}
     ends = [path for path in paths if list(path.parts[-len(above) - 1 : -1]) == above]
     matches = [path for path in ends if path.name == last]
     matches = matches or [path for path in ends if last and path.name.startswith(f"{last}-")]

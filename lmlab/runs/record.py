@@ -53,9 +53,7 @@ NOT_THE_EXPERIMENT = {
 }  # fmt: skip
 NOT_THE_EXPERIMENT_PREFIXES = ("trainer.eval_", "trainer.keep_", "trainer.log_", "trainer.save_")
 
-_CONTROL = re.compile(
-    r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b\x0c\x0e-\x1f]"
-)
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _claims: dict[Path, object] = {}  # locks that this process holds: closing a second handle would drop them
 
@@ -81,9 +79,7 @@ class RunFolder:
 
     # ---- writing
 
-    def start(
-        self, config: dict, command: str, command_line: str | Sequence[str], facts: dict | None = None
-    ) -> None:
+    def start(self, config: dict, command: str, command_line: str | Sequence[str], facts: dict | None = None) -> None:
         """Open the run, or open it again to resume it: config, environment, a summary that says "running".
 
         Args:
@@ -326,15 +322,11 @@ def _git_commit(folder: Path) -> dict | None:
     """The commit of the code, and whether it was changed since; None when it is not run from a checkout."""
 
     def git(*words: str) -> str:
-        answer = subprocess.run(
-            ["git", *words], cwd=folder, capture_output=True, text=True, timeout=5, check=True
-        )
+        answer = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=5, check=True)
         return answer.stdout.strip()
 
     try:
-        git(
-            "ls-files", "--error-unmatch", "__init__.py"
-        )  # fails for an installed copy in someone's repository
+        git("ls-files", "--error-unmatch", "__init__.py")  # fails for an installed copy in someone's repository
         changed = bool(git("status", "--porcelain", "-uno", "--", "."))
         return {"commit": git("rev-parse", "HEAD"), "changed": changed}
     except (OSError, subprocess.SubprocessError):

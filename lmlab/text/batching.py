@@ -57,9 +57,7 @@ class PretrainBatches:
         """The micro-batches of optimizer step `step`, counted from 0."""
         first = step * self.batch_size
         examples = [self._example(place) for place in range(first, first + self.batch_size)]
-        groups = (
-            examples[i : i + self.micro_batch_size] for i in range(0, len(examples), self.micro_batch_size)
-        )
+        groups = (examples[i : i + self.micro_batch_size] for i in range(0, len(examples), self.micro_batch_size))
         return [self._batch(group) for group in groups]
 
     def _example(self, place: int) -> dict[str, np.ndarray]:

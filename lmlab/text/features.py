@@ -39,9 +39,7 @@ class EncoderConverter:
             targets["labels"] = labels[positions[0]]
         if self.pools:
             positions.append(torch.arange(len(examples)) * width)
-            targets["sentence_labels"] = torch.tensor(
-                [int(example["sentence_label"]) for example in examples]
-            )
+            targets["sentence_labels"] = torch.tensor([int(example["sentence_label"]) for example in examples])
         inputs["positions"] = torch.cat(positions)
         return Batch(inputs, targets, {}, sum(map(len, tokens)))
 
@@ -83,9 +81,7 @@ class EncoderDecoderConverter:
         sources = [example["inputs"] for example in examples]
         targets = [example["targets"] for example in examples]
         inputs = padded_inputs(sources, self.pad_id)
-        inputs["decoder_input_ids"] = padded(
-            [np.append(self.pad_id, target[:-1]) for target in targets], self.pad_id
-        )
+        inputs["decoder_input_ids"] = padded([np.append(self.pad_id, target[:-1]) for target in targets], self.pad_id)
         labels = padded(targets, IGNORE).view(-1)
         asked = labels != IGNORE
         if not asked.all():

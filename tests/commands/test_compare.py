@@ -83,9 +83,7 @@ def test_the_same_config_on_other_data_is_not_the_same_experiment(capsys):
 
 def test_order_follows_the_metric_and_unfinished_runs_come_last(capsys):
     make("10-00-00-bert-sst2", task="sst2", tuning="full", metrics={"loss": 0.2, "accuracy": 0.9, "f1": 0.1})
-    make(
-        "10-00-01-bert-sst2", task="sst2", tuning="frozen", metrics={"loss": 0.1, "accuracy": 0.8, "f1": 0.2}
-    )
+    make("10-00-01-bert-sst2", task="sst2", tuning="frozen", metrics={"loss": 0.1, "accuracy": 0.8, "f1": 0.2})
     make("10-00-02-bert-sst2", task="sst2", tuning="lora", metrics={"loss": 0.3, "accuracy": None, "f1": 0.3})
     make("10-00-03-bert-sst2", task="sst2", tuning="bitfit", status="killed", loss=0.0)
     make("10-00-04-bert-mlm")

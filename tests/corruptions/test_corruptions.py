@@ -21,7 +21,9 @@ def text(length: int) -> np.ndarray:
     return np.arange(length) % (VOCAB - 5) + 5
 
 
-@pytest.mark.parametrize(("length", "limit", "expected"), [(128, None, 19), (512, None, 77), (512, 20, 20), (3, None, 1)])
+@pytest.mark.parametrize(
+    ("length", "limit", "expected"), [(128, None, 19), (512, None, 77), (512, 20, 20), (3, None, 1)]
+)
 def test_token_mask_chooses_the_fixed_number_of_bert(length, limit, expected):
     corrupted = token_mask(max_predictions=limit)(text(length), np.ones(length, bool), np.random.default_rng(0))
     assert corrupted.noise.sum() == expected

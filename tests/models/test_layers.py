@@ -97,9 +97,7 @@ def test_vocabulary_cross_entropy_equals_the_plain_one(max_logits, with_bias, mo
     ours = head.cross_entropy(hidden, labels) / 10
     expected = F.cross_entropy(head(hidden), labels)
     torch.testing.assert_close(ours, expected)
-    for own, other in zip(
-        torch.autograd.grad(ours, tensors), torch.autograd.grad(expected, tensors), strict=True
-    ):
+    for own, other in zip(torch.autograd.grad(ours, tensors), torch.autograd.grad(expected, tensors), strict=True):
         torch.testing.assert_close(own, other)
     loss, num_correct = head.score(hidden, labels)
     assert loss.item() / 10 == pytest.approx(expected.item())
@@ -164,7 +162,5 @@ def test_a_cache_changes_nothing(case):
         pieces = [model(piece, cache=cache) for piece in inputs["input_ids"].split([4, 1, 4], dim=1)]
     else:
         memory = model.encode(inputs["input_ids"])
-        pieces = [
-            model.decode(p, memory, cache=cache) for p in inputs["decoder_input_ids"].split([4, 1, 4], dim=1)
-        ]
+        pieces = [model.decode(p, memory, cache=cache) for p in inputs["decoder_input_ids"].split([4, 1, 4], dim=1)]
     torch.testing.assert_close(torch.cat(pieces, dim=1), expected)

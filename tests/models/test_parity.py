@@ -80,9 +80,7 @@ def test_bert_equals_transformers():
 
     ids, mask = padded_inputs()
     segments = torch.randint(0, 2, (B, T))
-    expected = theirs(
-        input_ids=ids, attention_mask=mask.long(), token_type_ids=segments, output_hidden_states=True
-    )
+    expected = theirs(input_ids=ids, attention_mask=mask.long(), token_type_ids=segments, output_hidden_states=True)
     inputs = {"input_ids": ids, "segment_ids": segments, "attention_mask": mask}
     compare_states(ours.hidden_states(**inputs), expected.hidden_states, mask)
     hidden = ours(**inputs)
@@ -126,9 +124,7 @@ def test_t5_equals_transformers(gated):
         feed_forward_proj="gated-gelu" if gated else "relu", tie_word_embeddings=True,
     )  # fmt: skip
     theirs = randomize(transformers.T5ForConditionalGeneration(config))
-    ours = T5(
-        V, 0, 32, 3, 2, 4, 12, 48, activation="gelu_tanh" if gated else "relu", gated=gated
-    ).eval()
+    ours = T5(V, 0, 32, 3, 2, 4, 12, 48, activation="gelu_tanh" if gated else "relu", gated=gated).eval()
     copy(ours.tokens, theirs.shared)
     for stack, positions, their_stack in (
         (ours.encoder, ours.encoder_positions, theirs.encoder),
@@ -155,9 +151,7 @@ def test_t5_equals_transformers(gated):
 
     ids, mask = padded_inputs()
     targets = torch.randint(1, V, (B, 9))
-    expected = theirs(
-        input_ids=ids, attention_mask=mask.long(), decoder_input_ids=targets, output_hidden_states=True
-    )
+    expected = theirs(input_ids=ids, attention_mask=mask.long(), decoder_input_ids=targets, output_hidden_states=True)
     inputs = {"input_ids": ids, "attention_mask": mask, "decoder_input_ids": targets}
     everywhere = torch.ones_like(targets, dtype=torch.bool)
     compare_states(ours.hidden_states(**inputs), expected.decoder_hidden_states, everywhere)

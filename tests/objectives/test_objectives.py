@@ -63,7 +63,12 @@ def test_mlm_asks_for_the_original_at_the_noise_and_nowhere_else():
 
 
 def test_a_pair_has_its_segments_and_the_label_convention_of_the_config():
-    for positive, is_random, label in [("random", True, 1), ("random", False, 0), ("next", True, 0), ("next", False, 1)]:
+    for positive, is_random, label in [
+        ("random", True, 1),
+        ("random", False, 0),
+        ("next", True, 0),
+        ("next", False, 1),
+    ]:
         example = Nsp(**MARKS, positive=positive).example(pair(is_random=is_random), np.random.default_rng(0))
         assert example["sentence_label"] == label
     tokens, segments = example["inputs"], example["segment_ids"]

@@ -44,9 +44,7 @@ class MyCorruption(Corruption):
             raise ValueError(f"rate={rate} must lie in (0, 1]")
         self.rate = rate
 
-    def __call__(
-        self, tokens: np.ndarray, candidates: np.ndarray, generator: np.random.Generator
-    ) -> Corrupted:
+    def __call__(self, tokens: np.ndarray, candidates: np.ndarray, generator: np.random.Generator) -> Corrupted:
         seen, noise = tokens.copy(), np.zeros(len(tokens), dtype=bool)
         places = np.flatnonzero(candidates[:-1] & candidates[1:])[::2]
         count = min(len(places), max(1, round(self.rate * len(tokens) / 2)))

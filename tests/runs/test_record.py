@@ -53,9 +53,7 @@ def test_summary_has_exactly_the_keys_of_the_contract(tmp_path):
 
 def test_a_killed_run_is_seen_as_interrupted_and_only_one_process_writes(tmp_path):
     run = RunFolder(tmp_path / "run")
-    writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(run.path)], stdout=subprocess.PIPE, text=True
-    )
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(run.path)], stdout=subprocess.PIPE, text=True)
     try:
         assert writer.stdout.readline() == "ready\n"
         assert run.status() == "running"

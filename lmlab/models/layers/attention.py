@@ -77,7 +77,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, causal: bool, d
     on_cpu = q.device.type == "cpu" and not torch.compiler.is_compiling()
     if on_cpu and (num_keys <= PLAIN_UP_TO or dropout):
         if causal:
-            bias = causal_bias(num_queries, num_keys, q) if bias is None else bias + causal_bias(num_queries, num_keys, q)
+            bias = (
+                causal_bias(num_queries, num_keys, q) if bias is None else bias + causal_bias(num_queries, num_keys, q)
+            )
         return _PlainAttention.apply(q, k, v, bias, dropout)
     if causal and (bias is not None or num_queries != num_keys):
         hidden = causal_bias(num_queries, num_keys, q)

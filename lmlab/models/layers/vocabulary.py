@@ -82,9 +82,7 @@ class VocabularyHead(nn.Module):
         """Summed cross-entropy, from logits in fp32, and the number of rows whose best token is the label."""
         hidden = self._transformed(hidden)
         rows = max(1, MAX_LOGITS // self.weight.shape[0])
-        loss = torch.zeros(
-            (), dtype=torch.float64, device="cpu" if hidden.device.type == "mps" else hidden.device
-        )
+        loss = torch.zeros((), dtype=torch.float64, device="cpu" if hidden.device.type == "mps" else hidden.device)
         num_correct = torch.zeros((), dtype=torch.int64, device=hidden.device)
         for chunk, chunk_labels in zip(hidden.split(rows), labels.split(rows), strict=True):
             logits = F.linear(chunk, self.weight, self.bias).float()

@@ -1,0 +1,134 @@
+"""lmlab evaluate: score a run again, on its own task, on another one of the same kind, or on held-out text.
+
+lmlab evaluate run=latest
+LMLAB_DATA=data lmlab evaluate run=outputs/finetune/2026-01-31/12-00-00-bert-sst2 format=json
+"""
+
+import json
+import math
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from lmlab.commands.finetune import write_predictions
+from lmlab.commands.session import command_line, relative
+from lmlab.config.assemble import PretrainData, build_corpus, tokenizer_facts
+from lmlab.config.build import build, to_plain
+from lmlab.config.check import check
+from lmlab.engine.precision import choose_device
+from lmlab.errors import UserError
+from lmlab.formatting import figure
+from lmlab.formulations.scoring import evaluation_rows, score
+from lmlab.loading import can, load_run, load_weights, read_weights
+from lmlab.runs import find
+from lmlab.runs.record import RunFolder
+from lmlab.tasks.base import Task
+from lmlab.text.tokenizers import Tokenizer
+
+
+def main(config: DictConfig) -> None:
+    """Score the run that `config.run` names; the figures go to standard output and to a run folder."""
+    check(config)
+    source = find.resolve(config.run, is_finished if config.run == "latest" else None, "a finished run")
+    summary = source.read_summary()
+    if summary["command"] == "finetune":
+        task, metrics, records = score_task(config, source)
+    elif config.task is not None:
+        raise UserError(
+            f"{relative(source.path)} is pretrained and has no head for a task; "
+            f"train one with: lmlab finetune task=... init={relative(source.path)}"
+        )
+    else:
+        task, metrics, records = None, score_text(config, source), []
+    run = RunFolder(HydraConfig.get().runtime.output_dir)
+    names = ("model", "objective", "corruption", "corpus", "formulation", "tuning", "seed", "tokenizer_hash")
+    facts = {key: summary[key] for key in names} | {"task": task, "init": str(relative(source.path))}
+    run.start(to_plain(config), "evaluate", command_line(), facts)
+    if records:
+        write_predictions(run, records)
+    run.summary({"status": "finished", "metrics": metrics})
+    places = {"run": str(relative(source.path)), "written_to": str(relative(run.path))}
+    show(config.format, places | {"task": task, "metrics": metrics})
+
+
+def is_finished(run: RunFolder) -> bool:
+    """Whether the run reached its end."""
+    return run.status() == "finished"
+
+
+def score_task(config: DictConfig, run: RunFolder) -> tuple[str, dict[str, float], list[dict]]:
+    """Name of the task, metrics and prediction records of a fine-tuned run."""
+    trained = with_folders(run, config)
+    places = {"data_dir": trained.data_dir, "cache_dir": trained.cache_dir}
+    task = build(trained.task, **places)
+    if config.task is not None:
+        task = same_kind(task, build(config.task, **places))
+    tokenizer, formulation = Tokenizer.load(run.path / "tokenizer.json"), build(trained.formulation)
+    model = build(trained.model, **tokenizer_facts(tokenizer))
+    learner = formulation.learner(model, task, tokenizer)
+    load_weights(learner, read_weights(run))
+    learner.to(choose_device(config.device))
+    limit = trained.trainer.micro_batch_tokens
+    return task.name, *score(formulation, learner, task, evaluation_rows(task), limit)
+
+
+def same_kind(trained: Task, other: Task) -> Task:
+    """`other`, if the head trained for `trained` can answer it.
+
+    Raises:
+        UserError: another kind of task, or other labels.
+    """
+    if other.kind != trained.kind:
+        raise UserError(
+            f"task={other.name} is a {other.kind} task, but the run was trained on {trained.name} "
+            f"({trained.kind}); only a task of the same kind can be scored"
+        )
+    wanted, known = getattr(other, "labels", None), getattr(trained, "labels", None)
+    if wanted != known:
+        raise UserError(
+            f"task={other.name} has the labels {', '.join(wanted)}, but the run was trained on "
+            f"{trained.name}, which has {', '.join(known)}; they must be the same, in the same order"
+        )
+    return other
+
+
+def score_text(config: DictConfig, run: RunFolder) -> dict[str, float]:
+    """Loss and perplexity of a pretrained run on the held-out text of its corpus; bits per byte if it is causal.
+
+    Bits per byte does not depend on the tokenizer: nats per token, times tokens per byte of text, over ln 2.
+    """
+    trained = with_folders(run, config)
+    trained.trainer.eval_tokens = None  # the whole held-out text
+    source = load_run(run)
+    learner = source.learner.to(choose_device(config.device))
+    corpus = build_corpus(trained)
+    data = PretrainData(trained, corpus, source.tokenizer, learner.objective, learner.model.layout)
+    metrics = learner.evaluate(data.validation_batches())
+    if can(trained, "generate"):
+        store = data.store("validation")
+        metrics["bits_per_byte"] = metrics["loss"] / math.log(2) * len(store.ids) / store.num_bytes
+    return metrics
+
+
+def with_folders(run: RunFolder, config: DictConfig) -> DictConfig:
+    """The run's config, with the folders of data and cache that are named now."""
+    trained = OmegaConf.create(run.config())
+    for key in ("data_dir", "cache_dir"):
+        trained[key] = config[key] if config[key] is not None else trained.get(key)
+    return trained
+
+
+def show(format: str, result: dict[str, Any]) -> None:
+    """One JSON object, or a table, on standard output."""
+    if format == "json":
+        print(json.dumps(result, ensure_ascii=False))
+        return
+    table = Table("metric", "value")
+    for name, value in result["metrics"].items():
+        table.add_row(name, figure(value))
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{result['run']} on {result['task'] or 'its held-out text'}", markup=False)
+    console.print(table)

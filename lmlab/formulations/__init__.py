@@ -1,0 +1,1 @@
+"""How a task is put to a model: inputs, question, loss and answer."""

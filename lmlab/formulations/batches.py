@@ -1,0 +1,71 @@
+"""Batches of examples of like length, in an order that is a pure function of (seed, step)."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from lmlab.batch import Batch
+
+POOL = 32  # batches sorted by length together: enough to save padding, few enough to mix
+
+
+class TaskBatches:
+    """The training examples of a task, in the order in which the trainer asks for them.
+
+    Every epoch sees each example once. Its order is shuffled by (seed, epoch), then sorted by length inside
+    pools of `POOL` batches, and the batches are shuffled again, so that length tells nothing about time.
+
+    Args:
+        lengths: tokens of each example.
+        make_batch: indices of examples -> Batch.
+        batch_size: examples of one optimizer step (the last one of an epoch takes what is left);
+            None takes as many as make `batch_tokens` on average.
+        micro_batch_tokens: padded tokens of one forward pass; a step of more is cut into several.
+        seed: of the order.
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        make_batch: Callable[[Sequence[int]], Batch],
+        micro_batch_tokens: int,
+        seed: int,
+        batch_size: int | None = None,
+        batch_tokens: int | None = None,
+    ) -> None:
+        self.lengths, self.make_batch = np.asarray(lengths), make_batch
+        self.micro_batch_tokens, self.seed = micro_batch_tokens, seed
+        self.batch_size = batch_size or max(1, round(batch_tokens / self.lengths.mean()))
+        self.steps_per_epoch = -(-len(self.lengths) // self.batch_size)
+        self.tokens_per_step = float(self.lengths.sum() / self.steps_per_epoch)
+        self._epoch, self._order = -1, []
+
+    def step(self, step: int) -> list[Batch]:
+        """The micro-batches of optimizer step `step` (from 0)."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        chosen = self.order(epoch)[place]
+        return [self.make_batch(part) for part in cut(chosen, self.lengths, self.micro_batch_tokens)]
+
+    def order(self, epoch: int) -> list[np.ndarray]:
+        """The examples of every step of an epoch."""
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, self._draw(epoch)
+        return self._order
+
+    def _draw(self, epoch: int) -> list[np.ndarray]:
+        generator = np.random.default_rng((self.seed, epoch))
+        shuffled = generator.permutation(len(self.lengths))
+        pools = np.split(shuffled, range(POOL * self.batch_size, len(shuffled), POOL * self.batch_size))
+        by_length = np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])
+        steps = np.split(by_length, range(self.batch_size, len(by_length), self.batch_size))
+        return [steps[i] for i in generator.permutation(len(steps))]
+
+
+def cut(indices: Sequence[int], lengths: Sequence[int], max_tokens: int) -> Iterator[np.ndarray]:
+    """Indices by length, cut so that examples x longest stays within `max_tokens`; at least one a piece."""
+    ordered = sorted(indices, key=lambda i: (-lengths[i], i))  # longest first, so that the first one bounds the piece
+    begin = 0
+    while begin < len(ordered):
+        size = max(1, max_tokens // max(1, int(lengths[ordered[begin]])))
+        yield np.asarray(ordered[begin : begin + size])
+        begin += size

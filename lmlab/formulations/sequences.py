@@ -1,0 +1,143 @@
+"""How one or two texts become the token sequence of a layout, and sequences a batch.
+
+    encoder           [CLS] a [SEP] b [SEP]      segments 0 0 0 1 1
+    decoder           <eos> a <eos> b <eos>      <eos> begins a text, as it does between documents in
+                                                 pre-training; a tokenizer's own start token goes before it
+    encoder-decoder   encoder: as above          decoder: its start token and the same text again (BART), or
+                                                 the start token alone
+
+A tokenizer without [CLS] and [SEP] uses its start and end of text, and one that lacks those too leaves them
+out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lmlab.text.features import padded, padded_inputs
+
+
+@dataclass
+class Example:
+    """One sequence, and what is asked about it.
+
+    Attributes:
+        ids: token ids.
+        segments: 0 or 1 for each token, or None for a single text.
+        row: index of the row that it comes from.
+        asked: positions whose hidden states are read; None reads all.
+        labels: what is wanted there.
+        begins: where each text begins in `ids`.
+        window: for a span task, the part of the context that it shows.
+    """
+
+    ids: np.ndarray
+    segments: np.ndarray | None
+    begins: list[int]
+    row: int = -1
+    asked: np.ndarray | None = None
+    labels: Any = None
+    window: Any = field(default=None, repr=False)
+
+
+class Frame:
+    """The special tokens around texts, for one model and tokenizer.
+
+    Args:
+        layout: of the model.
+        tokenizer: gives the special ids.
+        max_length: tokens of a sequence, special ones included.
+        repeat_input: for an encoder-decoder, whether the decoder reads the text again (else its start token
+            alone).
+        decoder_start_id: first token of the decoder of an encoder-decoder.
+    """
+
+    def __init__(
+        self,
+        layout: str,
+        tokenizer: Any,
+        max_length: int,
+        repeat_input: bool = True,
+        decoder_start_id: int = 0,
+    ) -> None:
+        self.layout, self.max_length = layout, max_length
+        self.pad_id = tokenizer.pad_id if tokenizer.pad_id is not None else 0
+        self.repeat_input, self.decoder_start_id = repeat_input, decoder_start_id
+        if layout == "decoder":
+            has_own_start = tokenizer.bos_id is not None and tokenizer.bos_id != tokenizer.cls_id
+            self.separator = _first(tokenizer.eos_id, tokenizer.sep_id)
+            self.start = tokenizer.bos_id if has_own_start else self.separator
+        else:
+            self.separator = _first(tokenizer.sep_id, tokenizer.eos_id)
+            self.start = _first(tokenizer.cls_id, tokenizer.bos_id)
+
+    def room(self, num_texts: int) -> int:
+        """Tokens left for the texts themselves."""
+        return self.max_length - (self.start is not None) - num_texts * (self.separator is not None)
+
+    def join(self, texts: Sequence[np.ndarray]) -> Example:
+        """One or two texts, cut longest first to what fits, in one sequence."""
+        texts = truncate(texts, self.room(len(texts)))
+        separator = [] if self.separator is None else [self.separator]
+        pieces, begins = [[] if self.start is None else [self.start]], []
+        for text in texts:
+            begins.append(sum(map(len, pieces)))
+            pieces.append([*text, *separator])
+        ids = np.asarray([token for piece in pieces for token in piece], dtype=np.int64)
+        segments = None
+        if len(texts) == 2:
+            segments = (np.arange(len(ids)) >= begins[1]).astype(np.int64)
+        return Example(ids, segments, begins)
+
+    def pooled_position(self, example: Example) -> int:
+        """Where the state of the whole sequence stands: first token of an encoder, last of a decoder."""
+        if self.layout == "encoder":
+            return 0
+        return len(example.ids) - 1 if self.layout == "decoder" or self.repeat_input else -self.shift
+
+    @property
+    def shift(self) -> int:
+        """How far a token's state lies behind its place in `ids`: a decoder's start token comes before."""
+        return int(self.layout == "encoder-decoder")
+
+    def length(self, example: Example) -> int:
+        """Tokens that the model reads, of encoder and decoder."""
+        if self.layout != "encoder-decoder":
+            return len(example.ids)
+        return len(example.ids) + 1 + self.repeat_input * len(example.ids)
+
+    def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """Keyword arguments of the model: (B, T), T the longest example; `positions` (N,) are read."""
+        inputs = padded_inputs([example.ids for example in examples], self.pad_id)
+        if self.layout == "decoder":
+            inputs.pop("attention_mask", None)  # nothing before it sees the padding on the right
+        if self.layout == "encoder" and examples[0].segments is not None:
+            inputs["segment_ids"] = padded([example.segments for example in examples], 0)
+        if self.layout == "encoder-decoder":
+            start = torch.full((len(examples), 1), self.decoder_start_id)
+            text = [inputs["input_ids"]] if self.repeat_input else []
+            inputs["decoder_input_ids"] = torch.cat([start, *text], dim=1)
+        if examples[0].asked is not None:
+            width = inputs.get("decoder_input_ids", inputs["input_ids"]).shape[1]
+            flat = [i * width + self.shift + example.asked for i, example in enumerate(examples)]
+            inputs["positions"] = torch.from_numpy(np.concatenate(flat).astype(np.int64))
+        return inputs
+
+
+def truncate(texts: Sequence[np.ndarray], room: int) -> list[np.ndarray]:
+    """Take tokens off the end of the longest text (of equals, the last) until all fit into `room`."""
+    lengths = [len(text) for text in texts]
+    while sum(lengths) > max(0, room):
+        longest = max(range(len(lengths)), key=lambda i: (lengths[i], i))
+        others = max((length for i, length in enumerate(lengths) if i != longest), default=0)
+        # Down to the next longest at once; then one by one, in turns.
+        lengths[longest] = max(min(lengths[longest] - 1, others), lengths[longest] - (sum(lengths) - max(0, room)))
+    return [text[:length] for text, length in zip(texts, lengths, strict=True)]
+
+
+def _first(*ids: int | None) -> int | None:
+    return next((each for each in ids if each is not None), None)

@@ -1,0 +1,1 @@
+"""Labelled data sets: fields, labels, metrics. A task knows no model."""

@@ -1,0 +1,1 @@
+"""Which weights move during fine-tuning, and when."""

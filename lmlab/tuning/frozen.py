@@ -1,0 +1,18 @@
+"""The model is a fixed feature extractor."""
+
+from torch import nn
+
+from lmlab.tuning.base import Tuning
+
+
+class Frozen(Tuning):
+    """Only the heads move (for an encoder's pooled answer: the pooler and the new layer).
+
+    The model's dropout is off, in training too: its features are those that evaluation sees, and the same in
+    every epoch. The dropout before the new layer stays.
+    """
+
+    def prepare(self, learner: nn.Module) -> None:
+        learner.model.requires_grad_(False)
+        learner.heads.requires_grad_(True)
+        learner.train(learner.training)  # a learner keeps a model without moving weights in evaluation mode

@@ -1,0 +1,79 @@
+"""How texts are laid out: special tokens, segments, truncation, padding, positions."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from lmlab.formulations.sequences import Frame, truncate
+
+BERT = SimpleNamespace(pad_id=0, cls_id=1, sep_id=2, bos_id=1, eos_id=2)  # also what the lab trains
+GPT2 = SimpleNamespace(pad_id=None, cls_id=None, sep_id=None, bos_id=9, eos_id=9)
+LLAMA = SimpleNamespace(pad_id=None, cls_id=None, sep_id=None, bos_id=8, eos_id=9)
+T5 = SimpleNamespace(pad_id=0, cls_id=None, sep_id=None, bos_id=None, eos_id=9)
+BARE = SimpleNamespace(pad_id=0, cls_id=None, sep_id=None, bos_id=None, eos_id=None)
+A, B = np.array([11, 12, 13]), np.array([21, 22])
+
+
+@pytest.mark.parametrize(
+    ("layout", "tokenizer", "ids"),
+    [
+        ("encoder", BERT, [1, 11, 12, 13, 2, 21, 22, 2]),
+        ("encoder", GPT2, [9, 11, 12, 13, 9, 21, 22, 9]),
+        ("encoder", BARE, [11, 12, 13, 21, 22]),
+        ("decoder", BERT, [2, 11, 12, 13, 2, 21, 22, 2]),
+        ("decoder", GPT2, [9, 11, 12, 13, 9, 21, 22, 9]),
+        ("decoder", LLAMA, [8, 11, 12, 13, 9, 21, 22, 9]),
+        ("encoder-decoder", T5, [11, 12, 13, 9, 21, 22, 9]),
+    ],
+)
+def test_pairs_are_joined_by_the_tokenizers_own_tokens(layout, tokenizer, ids):
+    example = Frame(layout, tokenizer, 20).join([A, B])
+    assert example.ids.tolist() == ids
+    assert [ids[begin] for begin in example.begins] == [11, 21]
+    assert example.segments.tolist() == [0] * example.begins[1] + [1] * (len(ids) - example.begins[1])
+
+
+@pytest.mark.parametrize(
+    ("lengths", "room", "wanted"),
+    [((10, 4), 10, (6, 4)), ((10, 9), 10, (5, 5)), ((3, 9), 4, (2, 2)), ((3, 2), 9, (3, 2)), ((9,), 4, (4,)),
+     ((5, 5), 7, (4, 3)), ((5, 5), 0, (0, 0))],
+)  # fmt: skip
+def test_the_longer_text_loses_tokens_first(lengths, room, wanted):
+    texts = [np.arange(length) for length in lengths]
+    cut = truncate(texts, room)
+    assert tuple(map(len, cut)) == wanted
+    assert all(part.tolist() == list(range(len(part))) for part in cut)  # from the end
+
+
+def test_truncation_equals_dropping_one_token_at_a_time():
+    for a, b, room in np.random.default_rng(0).integers(0, 30, (200, 3)).tolist():
+        lengths = [a, b]
+        while sum(lengths) > room:
+            lengths[1 if lengths[1] >= lengths[0] else 0] -= 1
+        assert list(map(len, truncate([np.zeros(a), np.zeros(b)], room))) == lengths
+
+
+@pytest.mark.parametrize("layout", ["encoder", "decoder", "encoder-decoder"])
+def test_sequences_never_exceed_their_length(layout):
+    frame = Frame(layout, BERT, 7)
+    assert len(frame.join([np.arange(50), np.arange(50)]).ids) == len(frame.join([np.arange(50)]).ids) == 7
+
+
+@pytest.mark.parametrize(
+    ("layout", "repeat_input", "read"),
+    [("encoder", True, [1, 1]), ("decoder", True, [2, 2]), ("encoder-decoder", True, [2, 2]),
+     ("encoder-decoder", False, [5, 5])],
+)  # fmt: skip
+def test_the_pooled_position_is_the_first_token_or_the_last_real_one(layout, repeat_input, read):
+    frame = Frame(layout, BERT, 20, repeat_input, decoder_start_id=5)
+    examples = [frame.join([A]), frame.join([np.array([11])])]
+    for example in examples:
+        example.asked = np.array([frame.pooled_position(example)])
+    inputs = frame.collate(examples)
+    seen = inputs.get("decoder_input_ids", inputs["input_ids"])
+    assert seen.flatten()[inputs["positions"]].tolist() == read
+    if layout == "decoder":
+        assert "attention_mask" not in inputs
+    else:
+        assert inputs["attention_mask"].tolist() == [[True] * 5, [True] * 3 + [False] * 2]

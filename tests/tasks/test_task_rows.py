@@ -1,0 +1,201 @@
+"""Rows of tasks: labels in both forms, held-out shares, messages for data that is not as it should be."""
+
+import json
+from collections import Counter
+
+import pytest
+from omegaconf import OmegaConf
+
+from lmlab.config import conf_dir
+from lmlab.config.build import build
+from lmlab.errors import UserError
+from lmlab.tasks.classification import Classification
+from lmlab.tasks.pydocs_topic import without_name
+from lmlab.tasks.regression import Regression
+from lmlab.tasks.span import SpanExtraction, locate
+from lmlab.tasks.tagging import Tagging
+
+
+def put(folder, name, split, rows):
+    (folder / name).mkdir(exist_ok=True)
+    (folder / name / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def sentiment(folder, **settings):
+    words = {"name": "mood", "source": "mood", "fields": ["text"], "labels": ["bad", "good"], "metrics": ["accuracy"]}
+    return Classification(**words | {"data_dir": str(folder)} | settings)
+
+
+def test_labels_are_read_as_ids_as_names_and_as_ids_in_letters(tmp_path):
+    labels = [1, "good", "1", 1.0, "bad", 0]
+    put(tmp_path, "mood", "validation", [{"text": "t", "label": label} for label in labels])
+    rows = sentiment(tmp_path).rows("validation")
+    assert [row["target"] for row in rows] == [1, 1, 1, 1, 0, 0]
+    assert rows[0] == {"id": "validation-0", "inputs": {"text": "t"}, "target": 1}
+
+
+@pytest.mark.parametrize("label", ["goood", 2, -1, None, 0.5, [1]])
+def test_unknown_labels_are_told_with_their_row(tmp_path, label):
+    put(tmp_path, "mood", "validation", [{"text": "fine", "label": 1}, {"text": "odd one", "label": label}])
+    with pytest.raises(UserError, match=r"row 1.*unknown label.*0 bad, 1 good.*odd one"):
+        sentiment(tmp_path).rows("validation")
+
+
+def test_a_missing_column_is_told_with_those_that_are_there(tmp_path):
+    put(tmp_path, "mood", "train", [{"review": "t", "label": 1}])
+    with pytest.raises(UserError, match="no column 'text'; columns there: review, label"):
+        sentiment(tmp_path).rows("train")
+
+
+def test_an_empty_set_and_a_column_that_is_no_text_are_told(tmp_path):
+    put(tmp_path, "mood", "validation", [])
+    with pytest.raises(UserError, match="empty"):
+        sentiment(tmp_path).rows("validation")
+    put(tmp_path, "mood", "validation", [{"text": None, "label": 1}])
+    with pytest.raises(UserError, match="'text' holds None"):
+        sentiment(tmp_path).rows("validation")
+
+
+def test_missing_data_is_told_with_where_to_put_it(tmp_path):
+    with pytest.raises(UserError, match="mood"):
+        sentiment(tmp_path).rows("train")
+
+
+def test_without_a_validation_split_a_fixed_share_of_the_training_rows_is_held_out(tmp_path):
+    put(tmp_path, "mood", "train", [{"text": f"text {i}", "label": i % 2} for i in range(400)])
+    task = sentiment(tmp_path, held_out=0.2)
+    train, held_out = ({row["inputs"]["text"] for row in task.rows(split)} for split in ("train", "validation"))
+    assert not train & held_out
+    assert len(train | held_out) == 400
+    assert 50 < len(held_out) < 110
+    # A row's part does not depend on the other rows.
+    put(tmp_path, "mood", "train", [{"text": f"text {i}", "label": i % 2} for i in range(200)])
+    assert {row["inputs"]["text"] for row in task.rows("validation")} <= held_out
+
+
+def test_limits_are_nested_and_fixed(tmp_path):
+    put(tmp_path, "mood", "train", [{"text": f"text {i}", "label": 0} for i in range(50)])
+    put(tmp_path, "mood", "validation", [{"text": "t", "label": 0}])
+    ids = [[row["id"] for row in sentiment(tmp_path, max_train_rows=n).rows("train")] for n in (10, 10, 20)]
+    assert len(ids[0]) == 10 and ids[0] == ids[1] and set(ids[0]) < set(ids[2])
+    with pytest.raises(UserError, match="max_train_rows"):
+        sentiment(tmp_path, max_train_rows=0)
+
+
+def test_classification_scores_names_and_counts_other_answers_as_wrong(tmp_path):
+    task = sentiment(tmp_path, metrics=["accuracy", "f1"])
+    assert task.score(["good", "bad", "dunno"], ["good", "bad", "bad"]) == {"accuracy": pytest.approx(2 / 3), "f1": 1.0}
+    assert task.score(["good", "good"], ["good", "bad"])["degenerate"] == 1
+
+
+def test_several_evaluation_splits_are_named_apart(tmp_path):
+    task = sentiment(tmp_path, evaluation_splits=["validation_matched", "validation_mismatched"])
+    assert task.main_metric == "accuracy_matched"
+    assert task.metric_key("loss", "validation_mismatched") == "loss_mismatched"
+
+
+def test_regression_refuses_what_lies_outside_its_range(tmp_path):
+    task = Regression(name="s", source="s", fields=["t"], metrics=["pearson"], low=0, high=5, data_dir=str(tmp_path))
+    put(tmp_path, "s", "validation", [{"t": "x", "label": "2.5"}])
+    assert task.rows("validation")[0]["target"] == 2.5
+    for label in (5.1, "much", None, float("nan")):
+        put(tmp_path, "s", "validation", [{"t": "x", "label": label}])
+        with pytest.raises(UserError, match="from 0 to 5"):
+            task.rows("validation")
+
+
+def tagger(folder):
+    words = {"name": "pos", "source": "pos", "fields": ["tokens"], "target": "upos", "labels": ["NOUN", "VERB"]}
+    return Tagging(**words, metrics=["accuracy"], data_dir=str(folder))
+
+
+def test_tagging_counts_words_that_were_cut_off_as_wrong(tmp_path):
+    scores = tagger(tmp_path).score([["NOUN", "VERB", None]], [["NOUN", "VERB", "NOUN"]])
+    assert scores == {"accuracy": pytest.approx(2 / 3)}
+
+
+def test_tagging_wants_a_label_for_each_word(tmp_path):
+    put(tmp_path, "pos", "validation", [{"tokens": ["dogs", "bark"], "upos": ["NOUN"]}])
+    with pytest.raises(UserError, match="one label for each of 2 words"):
+        tagger(tmp_path).rows("validation")
+    put(tmp_path, "pos", "validation", [{"tokens": ["dogs", "bark"], "upos": ["NOUN", 1]}])
+    assert tagger(tmp_path).rows("validation")[0]["target"] == [0, 1]
+
+
+def answers(folder, **settings):
+    words = {"name": "qa", "source": "qa", "fields": ["question", "context"], "target": "answers"}
+    return SpanExtraction(**words, metrics=["f1"], data_dir=str(folder), **settings)
+
+
+def test_answers_are_found_where_their_start_is_off():
+    assert locate("a cat and a cat", "cat", 2) == 2
+    assert locate("a cat and a cat", "cat", 11) == 12
+    assert locate("a cat and a cat", "cat", 0) == 2
+    assert locate("a cat and a cat", "dog", 2) == -1
+
+
+def test_questions_without_answer_need_a_task_that_allows_them(tmp_path):
+    row = {"id": "q1", "question": "Who?", "context": "Ann did.", "answers": {"text": [], "answer_start": []}}
+    put(tmp_path, "qa", "validation", [row])
+    with pytest.raises(UserError, match="no answer"):
+        answers(tmp_path).rows("validation")
+    task = answers(tmp_path, unanswerable=True)
+    (parsed,) = task.rows("validation")
+    assert task.record(parsed, {"text": "Ann", "null_odds": 1.0}) == {
+        "id": "q1", "inputs": {"question": "Who?", "context": "Ann did."}, "prediction": "", "references": [""],
+    }  # fmt: skip
+
+
+# ---- the options
+
+
+@pytest.mark.parametrize("path", sorted((conf_dir() / "task").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_option_is_a_task_of_its_own_name(path, tmp_path):
+    task = build(OmegaConf.load(path), data_dir=str(tmp_path), cache_dir=str(tmp_path))
+    assert task.name == path.stem
+    assert task.kind in ("classification", "regression", "tagging", "span")
+    assert task.num_outputs >= 1
+
+
+@pytest.fixture(scope="module")
+def topics(tmp_path_factory):
+    settings = OmegaConf.load(conf_dir() / "task" / "pydocs_topic.yaml")
+    return build(settings, cache_dir=str(tmp_path_factory.mktemp("cache")))
+
+
+def test_pydocs_topic_is_balanced_and_its_splits_share_no_text(topics):
+    train, validation = topics.rows("train"), topics.rows("validation")
+    texts = [row["inputs"]["text"].lower() for row in train + validation]
+    assert len(texts) == len(set(texts)) > 1000
+    counts = Counter(row["target"] for row in train + validation)
+    assert len(counts) == len(topics.labels) and len(set(counts.values())) == 1
+    assert 0.1 < len(validation) / len(texts) < 0.2
+    assert topics.rows("train") == train  # from the cache
+
+
+def test_pydocs_topic_can_be_learnt_but_not_from_the_modules_name(topics):
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    columns = [
+        [(row["inputs"]["text"], row["target"]) for row in topics.rows(split)] for split in ("train", "validation")
+    ]
+    (train_texts, train_labels), (texts, labels) = (list(zip(*column, strict=True)) for column in columns)
+    bag_of_words = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=200)).fit(train_texts, train_labels)
+    assert 0.5 < bag_of_words.score(texts, labels) < 0.9
+    assert (
+        without_name("Use asyncio.run, as Asyncio does; see _run.", "asyncio.runners") == "Use run, as does; see _run."
+    )
+    assert without_name("The _pydecimal and the decimal module.", "_pydecimal") == "The and the module."
+
+
+# ---- the real sets
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("name", ["sst2", "mnli", "stsb", "cola", "pos", "squad"])
+def test_real_data_is_read(name, data_dir):
+    task = build(OmegaConf.load(conf_dir() / "task" / f"{name}.yaml"), data_dir=str(data_dir), max_train_rows=50)
+    for split in [task.train_split, *task.evaluation_splits]:
+        assert len(task.rows(split)) >= 50

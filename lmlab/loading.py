@@ -19,7 +19,7 @@ from lmlab.models.decoding import continue_tokens, decoder_steps, encoder_decode
 from lmlab.objectives.base import Learner
 from lmlab.runs import find
 from lmlab.runs.record import RunFolder
-from lmlab.text.tokenizers import Tokenizer
+from lmlab.text.tokenizer import Tokenizer
 
 BLANK = re.compile(r"\[MASK\]|<mask>|<extra_id_\d+>")  # what people write for a blank, whatever the tokenizer calls it
 MAX_FILL_TOKENS = 12  # of one blank, for models that fill it with several

@@ -27,7 +27,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lmlab.text.store import TokenStore
-from lmlab.text.tokenizers import Tokenizer, WordPiece
+from lmlab.text.tokenizer import Tokenizer
+from lmlab.text.tokenizers import WordPiece
 from lmlab.text.units import Blocks
 
 

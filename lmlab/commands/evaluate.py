@@ -26,7 +26,7 @@ from lmlab.loading import can, load_run, load_weights, read_weights
 from lmlab.runs import find
 from lmlab.runs.record import RunFolder
 from lmlab.tasks.base import Task
-from lmlab.text.tokenizers import Tokenizer
+from lmlab.text.tokenizer import Tokenizer
 
 
 def main(config: DictConfig) -> None:

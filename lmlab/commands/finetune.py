@@ -29,7 +29,7 @@ from lmlab.loading import is_pretrained, load, read_weights
 from lmlab.runs import find
 from lmlab.runs.record import RunFolder
 from lmlab.tasks.base import Task, content_hash
-from lmlab.text.tokenizers import Tokenizer
+from lmlab.text.tokenizer import Tokenizer
 
 
 def main(config: DictConfig) -> float:

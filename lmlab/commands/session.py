@@ -20,7 +20,7 @@ from lmlab.runs import find
 from lmlab.runs.record import RunFolder, config_hash, defines_experiment, flatten
 
 # A resumed run may get another budget, or none of its figures and folders as before; all else would be another run.
-MAY_CHANGE = ("trainer.max_", "trainer.patience")
+MAY_CHANGE = ("trainer.max_", "trainer.patience", "trainer.precision")
 
 
 class Session:
@@ -69,15 +69,16 @@ class Session:
         """Take the run's own config, refusing what the command line would change in it."""
         saved, asked = OmegaConf.create(earlier.config()), self.config
         changed = differences(to_plain(saved), to_plain(asked), given_keys())
-        refused = [line for key, line in changed.items() if not key.startswith(MAY_CHANGE)]
+        fixed = (key for key in changed if defines_experiment(key) and not key.startswith(MAY_CHANGE))
+        refused = [f"{key}: {changed[key][0]} in the run, {changed[key][1]} now" for key in fixed]
         if refused:
             raise UserError(
                 f"{relative(earlier.path)} cannot be resumed with another experiment; these keys differ:\n  "
                 + "\n  ".join(refused)
                 + "\nLeave them out to go on with the run as it was, or start a new run without resume="
             )
-        for key in changed:
-            OmegaConf.update(saved, key, OmegaConf.select(asked, key))
+        for key, (_, value) in changed.items():
+            OmegaConf.update(saved, key, value)
         for key in ("data_dir", "cache_dir", "resume"):
             saved[key] = asked[key]
         if saved.trainer.precision == "auto":
@@ -90,11 +91,8 @@ class Session:
             return
         found = Checkpoints(self.run.checkpoints).load_last_good(trainer.progress.message, trainer.device)
         if found is None:
-            raise UserError(
-                f"{relative(self.run.path)} has no checkpoint that is whole: start a new run without resume="
-            )
+            raise UserError(f"{relative(self.run.path)} has no whole checkpoint: start a new run without resume=")
         trainer.resume(*found)
-        self.run.truncate_after(trainer.state.step)
         trainer.progress.message(f"Resumed {relative(self.run.path)} at step {trainer.state.step}")
 
     # ---- carrying out
@@ -108,9 +106,10 @@ class Session:
         Raises:
             SystemExit: with code 130 after Ctrl-C, the checkpoint being saved.
         """
+        self.restore(trainer)
         words = {"precision": "bf16" if trainer.weights.separate else "fp32", "device": str(trainer.device)}
         self.run.start(to_plain(self.config), self.command, sys.argv, self._names() | count(trainer) | words | facts)
-        self.restore(trainer)
+        self.run.truncate_after(trainer.state.step)
         try:
             metrics = trainer.fit()
         except BaseException as error:
@@ -164,15 +163,14 @@ def count(trainer: Trainer) -> dict[str, Any]:
     }
 
 
-def differences(saved: dict, asked: dict, given: Iterable[str]) -> dict[str, str]:
-    """Keys of the experiment that the command line gave and that a saved config has otherwise, each in words."""
+def differences(saved: dict, asked: dict, given: Iterable[str]) -> dict[str, tuple[Any, Any]]:
+    """Keys that the command line gave and that a saved config has otherwise: (value saved, value asked for)."""
     before, now = flatten(saved), flatten(asked)
     given = tuple(given)
     return {
-        key: f"{key}: {before.get(key, 'absent')} in the run, {now.get(key, 'absent')} now"
+        key: (before.get(key, "absent"), now.get(key, "absent"))
         for key in dict.fromkeys([*before, *now])
-        if defines_experiment(key)
-        and before.get(key) != now.get(key)
+        if before.get(key) != now.get(key)
         and any(key == each or key.startswith(f"{each}.") or each == "experiment" for each in given)
     }
 

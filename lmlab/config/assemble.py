@@ -12,7 +12,8 @@ from lmlab.text.batching import PretrainBatches, ValidationBatches
 from lmlab.text.corpora import Corpus
 from lmlab.text.features import CONVERTERS
 from lmlab.text.store import TokenStore
-from lmlab.text.tokenizers import Tokenizer, load_or_train
+from lmlab.text.tokenizer import Tokenizer
+from lmlab.text.tokenizers import load_or_train
 from lmlab.text.units import Blocks, SentencePairs
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from lmlab.errors import UserError
 from lmlab.files import atomic_write
 from lmlab.files import cache_dir as default_cache_dir
-from lmlab.text.tokenizers import Tokenizer, split_long
+from lmlab.text.tokenizer import Tokenizer
+from lmlab.text.words import split_long
 
 FORMAT = 1  # raise it when the files change, so that older ones are built anew
 BATCH_CHARACTERS = 1_000_000  # text that is tokenised at a time

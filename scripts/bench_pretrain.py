@@ -182,7 +182,8 @@ def has_english_books() -> bool:
 def run_lmlab(corpus: str, steps: int, folder: str) -> float:
     """Seconds of a training step of the command."""
     words = [
-        "pretrain", "model=bert", "objective=mlm", f"corpus={corpus}", f"tokenizer.vocab_size={COMMAND_VOCABULARY}",
+        "pretrain", "model=bert", "model.dropout=0.1", "model.attention_dropout=0.1", "objective=mlm",
+        f"corpus={corpus}", f"tokenizer.vocab_size={COMMAND_VOCABULARY}",
         f"seq_len={LENGTH}", f"trainer.batch_size={BATCH}", "trainer.batch_tokens=null", f"trainer.max_steps={steps}",
         "trainer.precision=bf16", "trainer.eval_every=null", "trainer.eval_tokens=4096", "trainer.save_every=null",
         "hydra.run.dir=run",

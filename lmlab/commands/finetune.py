@@ -19,6 +19,7 @@ from lmlab.commands.session import Session, relative
 from lmlab.config.assemble import build_corpus, build_tokenizer, tokenizer_facts
 from lmlab.config.build import build, to_plain
 from lmlab.config.check import check, check_formulation, trait
+from lmlab.config.schema import Pretrain
 from lmlab.engine.progress import final_panel
 from lmlab.engine.trainer import Settings, Trainer
 from lmlab.errors import UserError, nearest
@@ -120,17 +121,21 @@ class Start:
 
 
 def with_source(config: DictConfig) -> DictConfig:
-    """The config with `init` as a run folder and `model` as the one in it, so that it says all by itself."""
+    """The config with `init` as a run folder, and model and length as in it, so that it says all by itself."""
     if config.init.startswith("hf:"):
         raise UserError(
             f"init={config.init}: weights in the Hugging Face format cannot be read yet; "
             "init takes latest, the folder of a pretraining run, or random"
         )
-    if config.init == "random" or config.resume not in (None, "auto"):
+    if config.resume not in (None, "auto"):
+        return config
+    config = config.copy()
+    if config.init == "random":
+        config.seq_len = config.seq_len or Pretrain.seq_len
         return config
     source = find_source(config)
-    config = config.copy()
     config.init, config.model = str(relative(source.path)), source.config()["model"]
+    config.seq_len = config.seq_len or source.config()["seq_len"]
     return config
 
 

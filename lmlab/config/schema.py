@@ -52,7 +52,7 @@ class Pretrain:
     optimizer: Any = None
     schedule: Any = None
     trainer: Trainer = field(default_factory=Trainer)
-    seq_len: int = 128
+    seq_len: int = 32
     seed: int = 0
     init: str | None = None
     resume: str | None = None
@@ -75,7 +75,7 @@ class Finetune:
     schedule: Any = None
     trainer: Trainer = field(default_factory=Trainer)
     init: str = "latest"
-    seq_len: int = 128
+    seq_len: int | None = None
     seed: int = 0
     seeds: int = 1
     resume: str | None = None

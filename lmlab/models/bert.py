@@ -27,6 +27,8 @@ class Bert(Model):
         dropout: on embeddings and on the output of each part of a block.
         attention_dropout: on attention weights.
         norm_eps: of the layer normalisations.
+        pre_norm: normalise the input of each part and once at the end, rather than the residual sums (BERT): easier to
+            train (Xiong et al. 2020, arXiv:2002.04745), as Megatron-LM's BERT does.
         init_std: deviation of the truncated normal distribution of all matrices.
     """
 
@@ -45,6 +47,7 @@ class Bert(Model):
         dropout: float = 0.1,
         attention_dropout: float = 0.1,
         norm_eps: float = 1e-12,
+        pre_norm: bool = False,
         init_std: float = 0.02,
     ):
         super().__init__()
@@ -57,14 +60,17 @@ class Bert(Model):
         self.embedding_norm = self.norm()
         self.embedding_dropout = Dropout(dropout)
         self.stack = Stack(
-            Block(
-                attention=Attention(hidden_size, num_heads, dropout=attention_dropout),
-                feed_forward=FeedForward(hidden_size, intermediate_size, activation),
-                norm=self.norm,
-                dropout=dropout,
-                pre_norm=False,
-            )
-            for _ in range(num_layers)
+            (
+                Block(
+                    attention=Attention(hidden_size, num_heads, dropout=attention_dropout),
+                    feed_forward=FeedForward(hidden_size, intermediate_size, activation),
+                    norm=self.norm,
+                    dropout=dropout,
+                    pre_norm=pre_norm,
+                )
+                for _ in range(num_layers)
+            ),
+            final_norm=self.norm() if pre_norm else None,
         )
         initialize(self, std=init_std)
 

@@ -3,8 +3,8 @@
     LMLAB_DATA=data python scripts/bench_nanogpt.py
     python scripts/bench_nanogpt.py corpus.path=shakespeare.txt
 
-nanoGPT's recipe for a CPU: 4 layers, 4 heads, 128 wide, 64 characters, 12 sequences a step, 2,000 steps, fp32. The other
-side here is that recipe written plainly in PyTorch (fused attention, fused AdamW, clipping), as nanoGPT writes it; it
+nanoGPT's recipe for a CPU: 4 layers, 4 heads, 128 wide, 64 characters, 12 sequences a step, 2,000 steps. The other
+side here is that recipe in plain PyTorch and fp32 (fused attention, fused AdamW, clipping), as nanoGPT writes it; it
 stands in for nanoGPT, which is no package. Prints the time of a step of both sides and our validation loss over the
 whole validation text (nanoGPT: 1.88 to 1.89).
 """

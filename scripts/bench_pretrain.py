@@ -61,7 +61,11 @@ def matrix_product_ceiling() -> float:
 
 
 def model_flops(vocabulary: int, predicted: int) -> float:
-    """FLOPs that one step of BERT needs: 6 per weight and token that it meets, and the products of attention."""
+    """FLOPs of one plain step of BERT: 6 per weight and token that it meets, and the products of attention.
+
+    The head counts at predicted positions only; what else a side leaves out (lmlab: the end of the last layer elsewhere)
+    counts as done.
+    """
     per_layer = 4 * HIDDEN**2 + 2 * HIDDEN * INTERMEDIATE
     attention = 12 * LAYERS * HIDDEN * LENGTH * TOKENS
     head = 6 * (HIDDEN**2 + HIDDEN * vocabulary) * predicted
@@ -181,12 +185,13 @@ def has_english_books() -> bool:
 
 def run_lmlab(corpus: str, steps: int, folder: str) -> float:
     """Seconds of a training step of the command."""
+    run = tempfile.mkdtemp(dir=folder)
     words = [
         "pretrain", "model=bert", "model.dropout=0.1", "model.attention_dropout=0.1", "objective=mlm",
         f"corpus={corpus}", f"tokenizer.vocab_size={COMMAND_VOCABULARY}",
         f"seq_len={LENGTH}", f"trainer.batch_size={BATCH}", "trainer.batch_tokens=null", f"trainer.max_steps={steps}",
         "trainer.precision=bf16", "trainer.eval_every=null", "trainer.eval_tokens=4096", "trainer.save_every=null",
-        "hydra.run.dir=run",
+        f"hydra.run.dir={run}",
     ]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
     if data := os.environ.get("LMLAB_DATA"):
@@ -194,7 +199,7 @@ def run_lmlab(corpus: str, steps: int, folder: str) -> float:
     done = subprocess.run([sys.executable, "-m", "lmlab", *words], cwd=folder, env=environment, capture_output=True)
     if done.returncode:
         sys.exit(done.stderr.decode())
-    return json.loads(Path(folder, "run", "summary.json").read_text())["train_seconds"] / steps
+    return json.loads(Path(run, "summary.json").read_text())["train_seconds"] / steps
 
 
 def in_own_process(corpus: str, steps: int) -> float:

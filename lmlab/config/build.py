@@ -48,10 +48,20 @@ def target_of(path: str, key: str = "") -> Callable[..., Any]:
 
 
 def parameters_of(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """The parameters that `target` takes by keyword; one of kind VAR_KEYWORD when it takes any."""
-    parameters = inspect.signature(target).parameters
-    by_position = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY)
-    return {name: each for name, each in parameters.items() if each.kind not in by_position}
+    """The parameters that `target` takes by keyword.
+
+    A class that hands `**others` on to its parent takes what the parent takes; a parameter of kind VAR_KEYWORD is left
+    in the answer only where anything at all is taken.
+    """
+    parameters: dict[str, inspect.Parameter] = {}
+    for each in inspect.getmro(target) if inspect.isclass(target) else (target,):
+        own = inspect.signature(each).parameters
+        named = {n: p for n, p in own.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        parameters = named | parameters
+        others = {n: p for n, p in own.items() if p.kind is p.VAR_KEYWORD}
+        if not others:
+            return parameters
+    return parameters | others
 
 
 def _build(value: Any, key: str, facts: dict[str, Any]) -> Any:

@@ -6,9 +6,11 @@ First each node against the signature of its class, then the words against each 
 not repeat what its parts declare: the strictest of all counts.
 """
 
+import inspect
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from typing import Any, Literal
 
@@ -101,11 +103,13 @@ def _signature_problems(target: Callable[..., Any], node: Node, key: str) -> lis
 
 
 def _annotations(target: Callable[..., Any]) -> dict[str, Any]:
-    function = target.__init__ if isinstance(target, type) else target
-    try:
-        return typing.get_type_hints(function)
-    except (NameError, TypeError):  # a name that is imported for type checking only
-        return {}
+    """Types of the parameters, those that a class hands on to its parent included."""
+    hints: dict[str, Any] = {}
+    for each in reversed(inspect.getmro(target)) if inspect.isclass(target) else (target,):
+        function = each.__init__ if isinstance(each, type) else each
+        with suppress(NameError, TypeError):  # a name that is imported for type checking only
+            hints |= typing.get_type_hints(function)
+    return hints
 
 
 def _fits(value: Any, annotation: Any) -> bool:

@@ -63,8 +63,8 @@ def matrix_product_ceiling() -> float:
 def model_flops(vocabulary: int, predicted: int) -> float:
     """FLOPs of one plain step of BERT: 6 per weight and token that it meets, and the products of attention.
 
-    The head counts at predicted positions only; what else a side leaves out (lmlab: the end of the last layer elsewhere)
-    counts as done.
+    The head counts at predicted positions only. What else a side leaves out counts as done (lmlab: what the last layer
+    would do after its attention at positions that are not predicted).
     """
     per_layer = 4 * HIDDEN**2 + 2 * HIDDEN * INTERMEDIATE
     attention = 12 * LAYERS * HIDDEN * LENGTH * TOKENS
@@ -166,9 +166,7 @@ def transformers_bert(vocabulary: int) -> torch.nn.Module:
 
 def compare_commands(rounds: int, steps: int, ceiling: float) -> None:
     corpus = "english_books" if has_english_books() else "pydocs"
-    print(
-        f"\nThe whole training loop: lmlab pretrain on {corpus}, {COMMAND_VOCABULARY:,} word pieces, against the Trainer"
-    )
+    print(f"\nThe whole training loop: lmlab pretrain on {corpus}, {COMMAND_VOCABULARY:,} word pieces; the Trainer")
     seconds: dict[str, list[float]] = {"lmlab": [], "transformers": []}
     with tempfile.TemporaryDirectory() as folder:
         run_lmlab(corpus, 2, folder)  # trains the tokenizer and fills the cache: not what is compared

@@ -38,7 +38,9 @@ def folder(tmp_path_factory) -> Path:
     (folder / "book.txt").write_text(text)
     write(folder / "folder" / "part.jsonl", [{"text": text[i : i + 2000]} for i in range(0, 40_000, 2000)])
     books = [{"text": text[i : i + 1500]} for i in range(0, 30_000, 1500)]
-    sentiment = [{"sentence": f"a {word} film {n}", "label": int(word == "good")} for n in range(8) for word in ("good", "bad")]
+    sentiment = [
+        {"sentence": f"a {word} film {n}", "label": int(word == "good")} for n in range(8) for word in ("good", "bad")
+    ]
     answer = {"text": ["the sea"], "answer_start": [7]}
     questions = [{"id": str(n), "context": "He saw the sea.", "question": "What?", "answers": answer} for n in range(8)]
     for name, rows in {"english-books": books, "glue-sst2": sentiment, "squad": questions}.items():

@@ -215,7 +215,7 @@ def say(text: str) -> None:
 def run(command: str, overrides: list[str] | None = None) -> RunFolder | None:
     """Run a command whose config Hydra composes, from Python: `run("pretrain", ["model=bert"])`.
 
-    Returns the folder of the run, or None for a command that makes none. Raises UserError for a mistake, and Hydra's own
+    Returns the folder of the run, or None for a command that makes none. Raises UserError for a mistake, and Hydra's
     exceptions for overrides that it cannot read.
     """
     config = compose(command, overrides)

@@ -342,7 +342,7 @@ def _total_counts(micro_batches: list[Batch]) -> dict[str, int]:
 
 @contextmanager
 def _ctrl_c(handle: Callable[[], None]) -> Iterator[None]:
-    """Call `handle` on Ctrl-C and on SIGTERM, which schedulers send, instead of breaking off in the middle of a step."""
+    """Call `handle` on Ctrl-C, and on SIGTERM as schedulers send it, instead of breaking off within a step."""
     signals = (signal.SIGINT, signal.SIGTERM)
     try:
         previous = [signal.signal(each, lambda *_: handle()) for each in signals]

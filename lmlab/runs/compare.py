@@ -20,8 +20,8 @@ from rich.measure import Measurement
 from rich.table import Table as Grid
 from rich.text import Text
 
-from lmlab.formatting import duration, figure, short_number
 from lmlab.errors import UserError, nearest
+from lmlab.formatting import duration, figure, short_number
 from lmlab.runs.find import outputs_root, resolve, runs
 from lmlab.runs.record import RunFolder, defines_experiment, flatten, plain
 

@@ -31,7 +31,9 @@ def trained(tmp_path_factory) -> Path:
     """A folder with one finished run of each sentence in `outputs/`."""
     folder = tmp_path_factory.mktemp("trained")
     for sentence in SENTENCES.values():
-        done = lmlab(folder, "pretrain", *sentence, *TINY, "trainer.max_steps=30", "trainer.eval_every=15", "trainer.log_every=1")
+        done = lmlab(
+            folder, "pretrain", *sentence, *TINY, "trainer.max_steps=30", "trainer.eval_every=15", "trainer.log_every=1"
+        )
         assert done.returncode == 0, done.stderr
     return folder
 

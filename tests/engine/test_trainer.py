@@ -159,7 +159,7 @@ def test_ctrl_c_ends_the_step_saves_and_says_so(folder):
 
 def test_a_loss_that_is_not_finite_stops_the_run_with_advice(folder):
     run = trainer(folder, optimizer=AdamW(lr=1e30), max_steps=50, max_grad_norm=None, log_every=1)
-    with pytest.raises(UserError, match="lower optimizer.lr"):
+    with pytest.raises(UserError, match=r"lower optimizer\.lr"):
         run.fit()
 
 

@@ -113,7 +113,7 @@ def test_mean_and_deviation_take_a_missing_flag_as_0():
         (["init=latest"], "lmlab pretrain"),
         (["init=hf:bert-base-uncased"], "Hugging Face"),
         (["init=random", "seq_len=600"], "512"),
-        (["init=random", "task=squad"], "squad"),
+        (["init=random", "task=squad", "seq_len=128"], "squad"),
         (["init=random", "task.metrics=[acuracy]"], "did you mean 'accuracy'"),
         (["init=random", "task.labels=[negative]"], "two or more"),
         (["init=random", "trainer.best_metric=f2"], "f2"),

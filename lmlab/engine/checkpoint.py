@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -54,7 +55,7 @@ class Checkpoints:
             if final.exists():
                 shutil.rmtree(final)
             os.replace(temporary, final)
-        except (OSError, RuntimeError) as error:  # torch.save and safetensors report a full disk as RuntimeError too
+        except (OSError, RuntimeError, SafetensorError) as error:  # each library tells of a full disk in its own way
             shutil.rmtree(temporary, ignore_errors=True)
             raise UserError(self._cannot_save(step, error)) from error
         self._point("last", final)

@@ -7,6 +7,7 @@ import signal
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from lmlab.batch import Batch
@@ -198,11 +199,14 @@ def test_a_torn_checkpoint_is_skipped_for_the_last_good_one(tmp_path, damage):
     assert len(told) == 1 and "step-000020 is torn" in told[0]
 
 
-def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", [
+    OSError(28, "No space left on device"), SafetensorError("I/O error: No space left on device (os error 28)"),
+], ids=["torch", "safetensors"])  # fmt: skip
+def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path, monkeypatch, error):
     checkpoints = saved(tmp_path, 10)
 
     def no_room(*_):
-        raise OSError(28, "No space left on device")
+        raise error
 
     monkeypatch.setattr(checkpoint, "save_file", no_room)
     with pytest.raises(UserError, match=r"the disk is full; the last good one, .*step-000010, stays"):

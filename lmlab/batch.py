@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
+IGNORE = -100  # the label of a position where nothing is asked
+
 
 @dataclass
 class Batch:

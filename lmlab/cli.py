@@ -3,6 +3,7 @@
 Nothing heavy is imported here: `lmlab --help`, `--cfg job` and completion answer without torch.
 """
 
+import errno
 import importlib
 import io
 import os
@@ -314,7 +315,12 @@ class _Jobs:
         if problems := unfinished_keys(config):
             raise UserError("\n".join(problems))
         command: Callable[..., Any] = importlib.import_module(f"lmlab.commands.{self.command}").main
-        return command(config) if self.text is None else command(config, self.text)
+        try:
+            return command(config) if self.text is None else command(config, self.text)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS):
+                raise
+            raise UserError(f"{error.filename or 'a file of the run'} cannot be written: {error.strerror}") from error
 
     def _remove_empty_sweeps(self) -> None:
         """A sweep of which no job wrote anything leaves only the file that Hydra begins it with."""

@@ -63,6 +63,12 @@ class LanguageModel:
         """Where the weights lie."""
         return next(self.learner.parameters()).device
 
+    @property
+    def context(self) -> int | None:
+        """The longest sequence whose learned positions were trained; None for models with relative positions."""
+        limit = self.model.max_positions
+        return None if limit is None else min(limit, self.config.seq_len)
+
     @torch.no_grad()
     def logits(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, decoder_input_ids: Tensor | None = None
@@ -88,7 +94,7 @@ class LanguageModel:
         Raises UserError when there is no blank, the text is too long, or the model was not trained for it.
         """
         if not can(self.config, "fill"):
-            raise UserError(f"{_what(self.config)} fills no blanks; it was trained to {_abilities(self.config)}")
+            raise UserError(f"this model fills no blanks; it was trained to {_abilities(self.config)}")
         if not BLANK.search(text):
             raise UserError("the text has no blank: write [MASK] where one is, as in 'Return a new [MASK] object.'")
         return self._fill_one_token(text, top_k) if self.model.layout == "encoder" else self._fill_spans(text)
@@ -187,11 +193,11 @@ class LanguageModel:
     ) -> Iterator[Tensor]:
         """Yield the next token of each sample, (num_samples,), as soon as it is drawn."""
         if not can(self.config, "generate"):
-            raise UserError(f"{_what(self.config)} continues no text; it was trained to {_abilities(self.config)}")
+            raise UserError(f"this model continues no text; it was trained to {_abilities(self.config)}")
         ids = self.tokenizer.encode(prompt) or [self.tokenizer.eos_id]  # after an end, a new document begins
         never = self.tokenizer.special_ids - {self.tokenizer.eos_id}
         return continue_tokens(
-            decoder_steps(self.model),
+            decoder_steps(self.model, self.context),
             self._head(),
             torch.tensor([ids] * num_samples, device=self.device),
             max_new_tokens,
@@ -207,9 +213,10 @@ class LanguageModel:
         return self.heads["vocabulary"]
 
     def _refuse_too_long(self, ids: list[int]) -> None:
-        limit = self.model.max_positions
-        if limit is not None and len(ids) > limit:
-            raise UserError(f"the text has {len(ids)} tokens, but the model only {limit} positions: shorten it")
+        if self.context is not None and len(ids) > self.context:
+            raise UserError(
+                f"the text has {len(ids)} tokens, but the model was trained on sequences of {self.context}: shorten it"
+            )
 
 
 def _given(input_ids: Tensor, attention_mask: Tensor | None, decoder_input_ids: Tensor | None) -> dict[str, Tensor]:
@@ -302,10 +309,6 @@ def run_that_can(ability: str, reference: str) -> LanguageModel:
     if reference == "latest":
         return load_run(find.resolve(reference, fits, wanted))
     return load(reference)
-
-
-def _what(config: DictConfig) -> str:
-    return "this model"
 
 
 def _abilities(config: DictConfig) -> str:

@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from torch import nn
 
-from lmlab.commands.session import Session, relative
+from lmlab.commands.session import Session, given_keys, relative, say
 from lmlab.config.assemble import build_corpus, build_tokenizer, tokenizer_facts
 from lmlab.config.build import build, to_plain
 from lmlab.config.check import check, check_formulation, trait
@@ -28,7 +28,7 @@ from lmlab.formulations.base import Formulation
 from lmlab.formulations.scoring import evaluation_rows, score
 from lmlab.loading import is_pretrained, load, read_weights
 from lmlab.runs import find
-from lmlab.runs.record import RunFolder
+from lmlab.runs.record import RunFolder, config_hash
 from lmlab.tasks.base import Task, content_hash
 from lmlab.text.tokenizer import Tokenizer
 
@@ -37,11 +37,13 @@ def main(config: DictConfig) -> float:
     """Fine-tune with one seed or several. Returns the task's main metric (its mean over seeds)."""
     check(config)
     config = with_source(config)
-    return finetune(config) if config.seeds == 1 else finetune_seeds(config)
+    if config.seeds > 1:
+        return finetune_seeds(config)
+    return main_metric(finetune(config))
 
 
-def finetune(config: DictConfig, folder: Path | None = None) -> float:
-    """One run: source -> learner -> training -> scores of the best checkpoint. Returns the main metric."""
+def finetune(config: DictConfig, folder: Path | None = None) -> RunFolder:
+    """One run: source -> learner -> training -> scores of the best checkpoint."""
     session = Session(config, folder)
     config, run = session.config, session.run
     task = build(config.task, data_dir=config.data_dir, cache_dir=config.cache_dir)
@@ -61,13 +63,15 @@ def finetune(config: DictConfig, folder: Path | None = None) -> float:
         formulation.batches(learner, rows, limit, config.seed, **step),
         optimizer=build(config.optimizer),
         schedule=build(config.schedule),
-        settings=trainer_settings(config.trainer, task),
+        settings=trainer_settings(session, task),
         record=run,
         evaluate=scores.measure,
         seed=config.seed,
     )
     run.save_tokenizer(start.tokenizer)
     hashes = {"data_hash": f"{content_hash(*rows):016x}", "tokenizer_hash": start.tokenizer.hash}
+    session.refuse_other_data(hashes["data_hash"])
+    warn_of_length(config, start)
     session.train(trainer, **start.names, **hashes)
     if trainer.state.best_step != trainer.state.step or not scores.records:
         trainer.weights.load_state_dict(read_weights(run))
@@ -75,23 +79,48 @@ def finetune(config: DictConfig, folder: Path | None = None) -> float:
     write_predictions(run, scores.records)
     session.finish(trainer, scores.metrics)
     report(f"{task.name}: finished", run.path, scores.metrics, run.write_log)
-    return scores.metrics[task.main_metric]
+    return run
+
+
+def main_metric(run: RunFolder) -> float:
+    """The task's number: the first of the metrics."""
+    return next(iter(run.read_summary()["metrics"].values()))
 
 
 def finetune_seeds(config: DictConfig) -> float:
-    """Several seeds, each in a sub-folder; mean and standard deviation in the folder above."""
+    """Several seeds, each in a sub-folder; mean and standard deviation in the folder above.
+
+    With `resume=auto` seeds that are done are taken as they are, and one that was interrupted goes on in its folder.
+    """
+    if config.resume not in (None, "auto"):
+        raise UserError(
+            f"resume={config.resume} is one run, seeds={config.seeds} are several: say resume=auto or seeds=1"
+        )
     folder = Path(HydraConfig.get().runtime.output_dir)
-    values, runs = [], []
+    finished = []
     for seed in range(config.seed, config.seed + config.seeds):
         single = config.copy()
         single.seed, single.seeds = seed, 1
-        values.append(finetune(single, folder / f"seed-{seed}"))
-        runs.append(RunFolder(folder / f"seed-{seed}").read_summary())
+        done = finished_run(single) if config.resume == "auto" else None
+        finished.append(done or finetune(single, folder / f"seed-{seed}"))
+    values, runs = [main_metric(run) for run in finished], [run.read_summary() for run in finished]
     metrics = mean_and_deviation([run["metrics"] for run in runs])
     shared = {key: value for key, value in runs[0].items() if all(run[key] == value for run in runs)}
     RunFolder(folder).summary(shared | {"command": "finetune", "status": "finished", "metrics": metrics})
     report(f"{len(runs)} seeds: mean and standard deviation", folder, metrics)
     return statistics.fmean(values)
+
+
+def finished_run(config: DictConfig) -> RunFolder | None:
+    """The newest finished run of this experiment."""
+    wanted = config_hash(to_plain(config))
+    return find.latest(lambda run: run.read_summary()["config_hash"] == wanted and run.status() == "finished")
+
+
+def warn_of_length(config: DictConfig, start: "Start") -> None:
+    """Tell when examples are longer than the sequences that gave the model its positions."""
+    if start.model.max_positions is not None and start.seq_len is not None and config.seq_len > start.seq_len:
+        say(f"seq_len={config.seq_len}: beyond {start.seq_len}, as in pre-training, positions start untrained")
 
 
 def mean_and_deviation(runs: list[dict[str, float]]) -> dict[str, float]:
@@ -112,12 +141,14 @@ class Start:
     Attributes:
         heads: what the source was trained with besides the model, by name.
         names: of its model, objective, corruption and corpus, for the summary.
+        seq_len: of its pre-training; None for fresh weights.
     """
 
     model: nn.Module
     tokenizer: Tokenizer
     heads: nn.ModuleDict | None = None
     names: dict[str, Any] = field(default_factory=dict)
+    seq_len: int | None = None
 
 
 def with_source(config: DictConfig) -> DictConfig:
@@ -134,6 +165,11 @@ def with_source(config: DictConfig) -> DictConfig:
         config.seq_len = config.seq_len or Pretrain.seq_len
         return config
     source = find_source(config)
+    if ignored := sorted({key.split(".")[0] for key in given_keys()} & {"model", "tokenizer", "corpus"}):
+        raise UserError(
+            f"{', '.join(ignored)}: a pre-trained model brings its own; these words go with init=random "
+            f"(and init={config.init} says which model)"
+        )
     config.init, config.model = str(relative(source.path)), source.config()["model"]
     config.seq_len = config.seq_len or source.config()["seq_len"]
     return config
@@ -164,7 +200,7 @@ def starting_point(config: DictConfig) -> Start:
     source = load(config.init)
     summary = source.run.read_summary()
     names = {key: summary[key] for key in ("model", "objective", "corruption", "corpus")}
-    return Start(source.model, source.tokenizer, source.heads, names)
+    return Start(source.model, source.tokenizer, source.heads, names, source.config.seq_len)
 
 
 def again(session: Session) -> Start:
@@ -190,11 +226,11 @@ class Scores:
         return self.metrics
 
 
-def trainer_settings(trainer: DictConfig, task: Task) -> Settings:
-    """The trainer's settings; `best_metric: task` is the task's first metric, of which more is better."""
-    settings = Settings.of(to_plain(trainer))
+def trainer_settings(session: Session, task: Task) -> Settings:
+    """The trainer's settings; `best_metric: task` is the task's first metric."""
+    settings = session.settings(to_plain(session.config.trainer))
     if settings.best_metric == "task":
-        settings.best_metric, settings.best_mode = task.main_metric, "max"
+        settings.best_metric = task.main_metric
     known = [task.metric_key(name, split) for split in task.evaluation_splits for name in (*task.metrics, "loss")]
     if settings.best_metric not in known:
         hint = nearest(settings.best_metric, known)

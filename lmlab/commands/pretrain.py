@@ -13,10 +13,14 @@ from lmlab.config.assemble import PretrainData, build_corpus, build_learner, bui
 from lmlab.config.build import build, to_plain
 from lmlab.config.check import check
 from lmlab.engine.progress import Progress, final_panel
-from lmlab.engine.trainer import Settings, Trainer
+from lmlab.engine.trainer import Trainer
+from lmlab.errors import UserError
 from lmlab.formatting import duration, short_number
-from lmlab.loading import LanguageModel, load_weights, read_weights
+from lmlab.loading import LanguageModel, can, load_weights, read_weights
+from lmlab.objectives.base import Learner
 from lmlab.runs import find
+from lmlab.runs.record import RunFolder
+from lmlab.text.tokenizer import Tokenizer
 
 
 def main(config: DictConfig) -> float:
@@ -27,12 +31,14 @@ def main(config: DictConfig) -> float:
     progress = Progress(config.trainer.log_every, write_log=run.write_log)
 
     corpus = build_corpus(config)
-    tokenizer = build_tokenizer(config, corpus)
+    tokenizer = session.tokenizer() or build_tokenizer(config, corpus)
     torch.manual_seed(config.seed)  # of the initial weights
     learner = build_learner(config, tokenizer)
     if config.init is not None:
-        load_weights(learner, read_weights(find.resolve(config.init, None, "a pre-trained model")))
+        start_from(find.resolve(config.init, None, "a pre-trained model"), learner, tokenizer)
     data = PretrainData(config, corpus, tokenizer, learner.objective, learner.model.layout, tokenizing(progress))
+    hashes = {"data_hash": data.store("train").data_hash, "tokenizer_hash": tokenizer.hash}
+    session.refuse_other_data(hashes["data_hash"])
     batches, validation = data.train_batches(), data.validation_batches()
 
     trainer = Trainer(
@@ -40,14 +46,13 @@ def main(config: DictConfig) -> float:
         batches,
         optimizer=build(config.optimizer),
         schedule=build(config.schedule),
-        settings=Settings.of(to_plain(config.trainer)),
+        settings=session.settings(to_plain(config.trainer)),
         record=run,
         evaluate=lambda: learner.evaluate(validation),
         seed=config.seed,
         progress=progress,
     )
     run.save_tokenizer(tokenizer)
-    hashes = {"data_hash": data.store("train").data_hash, "tokenizer_hash": tokenizer.hash}
     metrics = session.train(trainer, **hashes)
     session.finish(trainer, metrics)
 
@@ -58,6 +63,16 @@ def main(config: DictConfig) -> float:
     report(session, trainer, metrics)
     best = trainer.state.best_value
     return best if best is not None else metrics["loss"]
+
+
+def start_from(run: RunFolder, learner: Learner, tokenizer: Tokenizer) -> None:
+    """Give the learner the weights of an earlier run, which must have had the same tokenizer."""
+    if Tokenizer.load(run.path / "tokenizer.json").hash != tokenizer.hash:
+        raise UserError(
+            f"init={relative(run.path)}: that model was trained with another tokenizer, whose ids mean other tokens; "
+            f"use its own: tokenizer=pretrained tokenizer.path={relative(run.path)}/tokenizer.json"
+        )
+    load_weights(learner, read_weights(run))
 
 
 def tokenizing(progress: Progress):
@@ -87,14 +102,14 @@ def report(session: Session, trainer: Trainer, metrics: dict[str, float]) -> Non
     if state.best_step not in (None, state.step):
         rows["best"] = f"{trainer.settings.best_metric} {state.best_value:.4g} at step {state.best_step:,}"
     title = f"{summary['model']} · {summary['objective']}: finished"
-    final_panel(title, rows, next_command(trainer, run), run.write_log)
+    final_panel(title, rows, next_command(session), run.write_log)
 
 
-def next_command(trainer: Trainer, run) -> str:
+def next_command(session: Session) -> str:
     """What a person may want to type next."""
-    answers = {ability for _, ability in trainer.learner.objective.answers}
-    if "fill" in answers:
-        return f'lmlab fill "Return a new [MASK] object." run={relative(run.path)}'
-    if "generate" in answers:
-        return f'lmlab generate "This function returns" run={relative(run.path)}'
-    return f"lmlab finetune task=pydocs_topic init={relative(run.path)}"
+    run = relative(session.run.path)
+    if can(session.config, "fill"):
+        return f'lmlab fill "Return a new [MASK] object." run={run}'
+    if can(session.config, "generate"):
+        return f'lmlab generate "This function returns" run={run}'
+    return f"lmlab finetune task=pydocs_topic init={run}"

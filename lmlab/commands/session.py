@@ -5,6 +5,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,20 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from lmlab.config.build import to_plain
 from lmlab.config.schema import compose
 from lmlab.engine.checkpoint import Checkpoints
-from lmlab.engine.trainer import Trainer
+from lmlab.engine.trainer import Settings, Trainer
 from lmlab.errors import UserError
 from lmlab.runs import find
 from lmlab.runs.record import RunFolder, config_hash, defines_experiment, flatten
+from lmlab.text.tokenizer import Tokenizer
 
 # A resumed run may get another budget, or none of its figures and folders as before; all else would be another run.
-MAY_CHANGE = ("trainer.max_", "trainer.patience", "trainer.precision")
+MAY_CHANGE = (
+    "trainer.max_steps",
+    "trainer.max_tokens",
+    "trainer.max_minutes",
+    "trainer.max_epochs",
+    "trainer.patience",
+)
 
 
 class Session:
@@ -69,7 +77,7 @@ class Session:
         """Take the run's own config, refusing what the command line would change in it."""
         saved, asked = OmegaConf.create(earlier.config()), self.config
         changed = differences(to_plain(saved), to_plain(asked), given_keys())
-        fixed = (key for key in changed if defines_experiment(key) and not key.startswith(MAY_CHANGE))
+        fixed = (key for key in changed if defines_experiment(key) and key not in MAY_CHANGE)
         refused = [f"{key}: {changed[key][0]} in the run, {changed[key][1]} now" for key in fixed]
         if refused:
             raise UserError(
@@ -81,9 +89,26 @@ class Session:
             OmegaConf.update(saved, key, value)
         for key in ("data_dir", "cache_dir", "resume"):
             saved[key] = asked[key]
-        if saved.trainer.precision == "auto":
-            saved.trainer.precision = earlier.environment().get("precision", "auto")
         self.config, self.run, self.resumed = saved, earlier, True
+
+    def settings(self, trainer: dict[str, Any]) -> Settings:
+        """The settings of the loop; a resumed run keeps the precision that `auto` chose when it was started."""
+        settings = Settings.of(trainer)
+        if self.resumed and settings.precision == "auto":
+            settings.precision = self.run.environment().get("precision", "auto")
+        return settings
+
+    def tokenizer(self) -> Tokenizer | None:
+        """The tokenizer of the resumed run, or None: the corpus may have changed since, and would train another."""
+        return Tokenizer.load(self.run.path / "tokenizer.json") if self.resumed else None
+
+    def refuse_other_data(self, data_hash: str) -> None:
+        """Raise UserError when the text of a resumed run is no longer what it was."""
+        if self.resumed and self.run.read_summary()["data_hash"] not in (None, data_hash):
+            raise UserError(
+                f"{relative(self.run.path)} cannot be resumed: its training data are no longer the same; "
+                "bring them back, or start a new run without resume="
+            )
 
     def restore(self, trainer: Trainer) -> None:
         """Bring `trainer` to where the resumed run stopped; a run that is not resumed starts at step 0."""
@@ -113,7 +138,8 @@ class Session:
         try:
             metrics = trainer.fit()
         except BaseException as error:
-            self._close(trainer, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+            with suppress(OSError):  # a full disk: what happened is told all the same
+                self._close(trainer, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             raise
         if trainer.interrupted:
             self._close(trainer, "interrupted")
@@ -212,12 +238,16 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def run(command: str, overrides: list[str] | None = None) -> RunFolder | None:
-    """Run a command whose config Hydra composes, from Python: `run("pretrain", ["model=bert"])`.
+def run(command: str, overrides: list[str] | None = None) -> RunFolder:
+    """Carry out `pretrain`, `finetune` or `evaluate` from Python: `run("pretrain", ["model=bert"])`.
 
-    Returns the folder of the run, or None for a command that makes none. Raises UserError for a mistake, and Hydra's
-    exceptions for overrides that it cannot read.
+    Returns the folder of the run. Raises UserError for a mistake, and Hydra's exceptions for overrides that it cannot
+    read.
     """
+    if command not in ("pretrain", "finetune", "evaluate"):
+        raise UserError(
+            f"run takes pretrain, finetune or evaluate, not {command!r}; lmlab.load(run) fills and generates"
+        )
     config = compose(command, overrides)
     HydraConfig.instance().set_config(config)
     folder = Path(HydraConfig.get().run.dir)
@@ -226,4 +256,4 @@ def run(command: str, overrides: list[str] | None = None) -> RunFolder | None:
         HydraConfig.instance().set_config(config)
         del config["hydra"]
     importlib.import_module(f"lmlab.commands.{command}").main(config)
-    return RunFolder(folder) if find.is_run(folder) else None
+    return RunFolder(folder) if find.is_run(folder) else find.runs()[0]  # a resumed run stays in its own folder

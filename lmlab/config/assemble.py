@@ -6,6 +6,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from lmlab.config.build import build
+from lmlab.errors import UserError
 from lmlab.files import cache_dir
 from lmlab.objectives.base import Learner, Objective
 from lmlab.text.batching import PretrainBatches, ValidationBatches
@@ -57,6 +58,12 @@ def build_learner(config: DictConfig, tokenizer: Tokenizer) -> Learner:
     model = build(config.model, **facts)
     corruption = build(config.corruption, **facts)
     objective = build(config.objective, corruption=corruption, **facts)
+    length = objective.sequence_length(config.seq_len, model.layout)
+    if model.max_positions is not None and length > model.max_positions:
+        raise UserError(
+            f"seq_len={config.seq_len} makes sequences of {length} tokens, inputs and targets together, but the model"
+            f" has {model.max_positions} positions: lower seq_len, or raise model.max_positions"
+        )
     return Learner(model, objective)
 
 

@@ -25,7 +25,8 @@ from lmlab.errors import UserError, nearest
 Node = Mapping[str, Any]
 UNITS = ("block", "sentence_pair")
 BUDGETS = ("max_steps", "max_tokens", "max_minutes", "max_epochs")
-AT_LEAST_ZERO = ("temperature", "seed", "patience")
+SHORTEST = 5  # [CLS] a [SEP] b [SEP]
+AT_LEAST_ZERO = ("temperature", "seed")
 
 
 def check(config: DictConfig) -> None:
@@ -285,6 +286,8 @@ def _model_problems(words: Mapping[str, Any]) -> list[str]:
         return []
     problems = []
     positions, length = _value(model, "max_positions"), words.get("seq_len")
+    if length is not None and length < SHORTEST:
+        problems.append(f"seq_len={length} leaves no room for text beside the special tokens: at least {SHORTEST}")
     if positions is not None and length is not None and length > positions:
         problems.append(
             f"seq_len={length} is longer than the {positions} positions of model={_name('model', model)}:"

@@ -33,7 +33,7 @@ class Trainer:
     save_every: int | None = 200
     keep_checkpoints: int = 2
     best_metric: str = "loss"
-    best_mode: str = field(default="min", metadata={"words": ("min", "max")})
+    best_mode: str = field(default="auto", metadata={"words": ("auto", "min", "max")})
     patience: int | None = None
     precision: str = field(default="auto", metadata={"words": ("auto", "fp32", "bf16")})
     device: str = field(default="auto", metadata={"words": ("auto", "cpu", "cuda", "mps")})

@@ -29,6 +29,13 @@ def decay_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> lis
     return [group for group in groups if group["params"]]
 
 
+def refuse_impossible(**numbers: float) -> None:
+    """Raise ValueError for a number that is negative, and for a learning rate of 0."""
+    for name, number in numbers.items():
+        if number < 0 or (name == "lr" and number == 0):
+            raise ValueError(f"{name}={number} must {'be above 0' if name == 'lr' else 'not be negative'}")
+
+
 class AdamW:
     """Adam with decoupled weight decay (Loshchilov and Hutter 2017, arXiv:1711.05101)."""
 
@@ -36,6 +43,9 @@ class AdamW:
         self, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.01
     ):
         self.lr, self.betas, self.eps, self.weight_decay = lr, tuple(betas), eps, weight_decay
+        refuse_impossible(lr=lr, eps=eps, weight_decay=weight_decay)
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas={list(betas)} must lie in [0, 1)")
 
     def create(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         groups = decay_groups(parameters, self.weight_decay)
@@ -59,6 +69,7 @@ class Adafactor:
     ):
         self.lr, self.beta2_decay, self.eps = lr, beta2_decay, tuple(eps)
         self.clip_threshold, self.weight_decay = clip_threshold, weight_decay
+        refuse_impossible(lr=lr, weight_decay=weight_decay, clip_threshold=clip_threshold)
 
     def create(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.Adafactor(

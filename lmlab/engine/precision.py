@@ -61,12 +61,12 @@ class Weights:
     def __init__(self, module: nn.Module, dtype: torch.dtype):
         self.module = module
         named = dict(module.named_parameters())  # a tied weight once, under its first name
-        self.masters = {name: nn.Parameter(p.detach().float().clone(), p.requires_grad) for name, p in named.items()}
+        self.masters = named
         self.separate = dtype != torch.float32
         if self.separate:
+            copies = {name: p.detach().float().clone() for name, p in named.items()}
+            self.masters = {name: nn.Parameter(copy, named[name].requires_grad) for name, copy in copies.items()}
             module.to(dtype)
-        else:
-            self.masters = named
         self._pairs = [(self.masters[name], p) for name, p in named.items() if p.requires_grad]
 
     @property

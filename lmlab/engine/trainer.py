@@ -54,7 +54,7 @@ class Settings:
     save_every: int | None = None
     keep_checkpoints: int = 2
     best_metric: str = "loss"
-    best_mode: str = "min"
+    best_mode: str = "auto"
     patience: int | None = None
     precision: str = "auto"
     device: str = "auto"
@@ -215,16 +215,20 @@ class Trainer:
         self._measured_at = self.state.step
         self.record.log(self.state.step, self.state.tokens, "validation", **self.metrics)
         self.progress.evaluation(self.metrics, self.state.step)
+        if not math.isfinite(self.metrics.get("loss", 0.0)):
+            raise UserError(self._diverged("validation loss", self.metrics["loss"]))
+        if self.settings.best_metric not in self.metrics:
+            there = ", ".join(self.metrics)
+            raise UserError(f"trainer.best_metric={self.settings.best_metric} is not measured here; there is {there}")
         if self.state.step and self._is_best():
             self._save(best=True)
         self._start_clock()
 
     def _is_best(self) -> bool:
         name, state = self.settings.best_metric, self.state
-        if name not in self.metrics:
-            raise UserError(f"trainer.best_metric={name} is not measured here; there is {', '.join(self.metrics)}")
-        value = self.metrics[name]
-        sign = 1 if self.settings.best_mode == "min" else -1
+        value, mode = self.metrics[name], self.settings.best_mode
+        smaller = any(word in name for word in ("loss", "perplexity")) if mode == "auto" else mode == "min"
+        sign = 1 if smaller else -1
         if state.best_value is None or sign * value < sign * state.best_value:
             state.best_value, state.best_step, state.evaluations_without_gain = value, state.step, 0
             return True
@@ -239,23 +243,20 @@ class Trainer:
             return
         value = loss.item()
         if not math.isfinite(value):
-            raise UserError(
-                f"the loss is {value} at step {step}: try a lower optimizer.lr, more schedule.warmup_steps, "
-                "or trainer.precision=fp32"
-            )
+            raise UserError(self._diverged("loss", value))
         seconds = self._elapsed() - self._pace_seconds
         rate = (self.state.tokens - self._pace_tokens) / max(seconds, 1e-9)
-        if not first:  # the first step also warms up the machine
-            self.record.log(
-                step,
-                self.state.tokens,
-                "train",
-                loss=value,
-                learning_rate=self.learning_rate,
-                tokens_per_second=rate,
-            )
+        if step % every == 0:
+            figures = {"loss": value, "learning_rate": self.learning_rate, "tokens_per_second": rate}
+            self.record.log(step, self.state.tokens, "train", **figures)
         self.progress.step(step, value, self.learning_rate, rate, self._fraction())
         self._pace_seconds, self._pace_tokens = self._elapsed(), self.state.tokens
+
+    def _diverged(self, what: str, value: float) -> str:
+        return (
+            f"the {what} is {value} at step {self.state.step}: try a lower optimizer.lr, more schedule.warmup_steps, "
+            "or trainer.precision=fp32"
+        )
 
     def _fraction(self) -> float:
         limits, state = self.settings, self.state
@@ -285,7 +286,7 @@ class Trainer:
 
     def _end(self) -> None:
         self._stop_clock()
-        if not self.interrupted and self._measured_at != self.state.step:
+        if not self.interrupted and (self._measured_at != self.state.step or not self.metrics):
             self._measure()
             self._stop_clock()
         self._save()
@@ -303,6 +304,8 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.state = State(**state["trainer"])
         self._saved_at = self._measured_at = self._first_step = self.state.step
+        if self.state.best_step == self.state.step:  # the kill may have come before this was written down
+            self.checkpoints.mark_best(self.state.step)
 
     # ---- time: only that of training counts, over all sessions
 

@@ -43,11 +43,6 @@ class Model(nn.Module, ABC):
         initialize(dense, std=0.02)
         return nn.Sequential(dense, nn.Tanh())
 
-    @property
-    def num_parameters(self) -> int:
-        """Weights, a tied one counted once."""
-        return sum(parameter.numel() for parameter in self.parameters())
-
 
 def initialize(module: nn.Module, std: float, truncated: bool = True) -> None:
     """Draw the matrices of `module` from a normal distribution, maybe cut at two deviations; zero its biases."""

@@ -64,15 +64,15 @@ def continue_tokens(
         tokens = torch.cat([tokens, new[:, None]], dim=1)
 
 
-def decoder_steps(model: nn.Module) -> NextHidden:
-    """Run a decoder with a cache; text longer than its positions is read anew from its last half of them."""
+def decoder_steps(model: nn.Module, max_positions: int | None) -> NextHidden:
+    """Run a decoder with a cache; text longer than `max_positions` is read anew from the last half of them."""
     cache, seen, start = model.new_cache(), 0, 0
 
     def next_hidden(tokens: Tensor) -> Tensor:
         nonlocal cache, seen, start
-        if model.max_positions is not None and tokens.shape[1] - start > model.max_positions:
+        if max_positions is not None and tokens.shape[1] - start > max_positions:
             cache = model.new_cache()
-            seen = start = tokens.shape[1] - max(1, model.max_positions // 2)
+            seen = start = tokens.shape[1] - max(1, max_positions // 2)
         hidden = model(tokens[:, seen:], cache=cache)
         seen = tokens.shape[1]
         return hidden[:, -1]

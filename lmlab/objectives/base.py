@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lmlab.batch import Batch
 
-IGNORE = -100  # the label of a position where nothing is asked
+MAX_EXPONENT = 700.0  # a loss of a model that has diverged; its perplexity is past all numbers anyway
 
 Example = dict[str, np.ndarray]
 """A question in neutral form, ready to be laid out for an architecture. Either
@@ -39,6 +39,7 @@ class Objective(ABC):
         answers: what a model it has trained can be asked afterwards, as pairs (layout, "fill" or "generate").
         pools: it asks about the sequence as a whole, through the hidden state of the first token.
         token_term: the term of the loss that predicts tokens, and so has a perplexity; None if none does.
+        weights: factor of each term in the loss, 1 where it is not named.
     """
 
     layouts: ClassVar[tuple[str, ...]]
@@ -47,6 +48,7 @@ class Objective(ABC):
     pools: ClassVar[bool] = False
     answers: ClassVar[tuple[tuple[str, str], ...]] = ()
     token_term: str | None = None
+    weights: ClassVar[dict[str, float]] = {}
 
     def block_length(self, seq_len: int) -> int:
         """Tokens of text that make one sequence of at most `seq_len` tokens."""
@@ -55,6 +57,10 @@ class Objective(ABC):
     def block_overlap(self) -> int:
         """Tokens that a block shares with the one before it."""
         return 0
+
+    def sequence_length(self, seq_len: int, layout: str) -> int:
+        """Tokens that a model of this layout reads at once. Raises ValueError when the question cannot be asked."""
+        return seq_len
 
     @abstractmethod
     def example(self, unit: np.ndarray | dict, generator: np.random.Generator) -> Example:
@@ -142,16 +148,16 @@ class Learner(nn.Module):
                 figures = np.array([float(score.loss), float(score.num_correct), batch.counts[term]])
                 sums[term] = sums.get(term, 0) + figures
         self.train(was_training)
-        return summarize(sums, self.objective.token_term)
+        return summarize(sums, self.objective.token_term, self.objective.weights)
 
 
-def summarize(sums: dict[str, np.ndarray], token_term: str | None) -> dict[str, float]:
+def summarize(sums: dict[str, np.ndarray], token_term: str | None, weights: dict[str, float]) -> dict[str, float]:
     """Turn (summed loss, right answers, predictions) of each term into named metrics."""
     losses = {term: float(loss / count) for term, (loss, _, count) in sums.items()}
     accuracies = {term: float(correct / count) for term, (_, correct, count) in sums.items()}
-    metrics = {"loss": sum(losses.values())}
+    metrics = {"loss": sum(weights.get(term, 1.0) * loss for term, loss in losses.items())}
     if token_term is not None:
-        metrics["perplexity"] = math.exp(losses[token_term])
+        metrics["perplexity"] = math.exp(min(losses[token_term], MAX_EXPONENT))
     metrics["accuracy"] = accuracies[token_term or next(iter(sums))]
     if len(sums) > 1:
         metrics |= {f"{term}_loss": loss for term, loss in losses.items()}

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from lmlab.batch import IGNORE
 from lmlab.corruptions.base import Corruption
-from lmlab.objectives.base import IGNORE, Example, VocabularyObjective
+from lmlab.objectives.base import Example, VocabularyObjective
 from lmlab.objectives.sequences import NUM_BLOCK_SPECIALS, Wrapper
 
 

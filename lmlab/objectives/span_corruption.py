@@ -3,6 +3,7 @@
 import numpy as np
 
 from lmlab.corruptions.base import Corruption
+from lmlab.errors import UserError
 from lmlab.objectives.base import Example, VocabularyObjective
 
 
@@ -17,7 +18,6 @@ class SpanCorruption(VocabularyObjective):
         corruption: says which tokens are noise.
         sentinel_ids: <extra_id_0> first.
         eos_id: the end token.
-        special_ids: ids that are never noise.
     """
 
     layouts = ("encoder-decoder", "decoder")
@@ -30,7 +30,6 @@ class SpanCorruption(VocabularyObjective):
         corruption: Corruption,
         sentinel_ids: list[int],
         eos_id: int,
-        special_ids: frozenset[int] = frozenset(),
     ):
         if not sentinel_ids:
             raise ValueError("span_corruption needs a tokenizer with sentinels such as <extra_id_0>")
@@ -38,7 +37,6 @@ class SpanCorruption(VocabularyObjective):
             raise ValueError("span_corruption needs a tokenizer with an end token")
         self.corruption, self.eos_id = corruption, eos_id
         self.sentinel_ids = np.array(sentinel_ids)
-        self.special_ids = np.array(sorted(special_ids), dtype=np.int64)
 
     def block_length(self, seq_len: int) -> int:
         """The longest raw text whose corrupted inputs, with the end token, still fit into `seq_len`."""
@@ -55,8 +53,15 @@ class SpanCorruption(VocabularyObjective):
         num_noise, num_spans = self.corruption.lengths(num_tokens)
         return num_tokens - num_noise + num_spans + 1, num_noise + num_spans + 1
 
+    def sequence_length(self, seq_len: int, layout: str) -> int:
+        raw = self.block_length(seq_len)
+        if hasattr(self.corruption, "lengths"):
+            self._refuse_too_many(self.corruption.lengths(raw)[1])
+        inputs, targets = self.lengths(raw)
+        return inputs + targets - 1 if layout == "decoder" else inputs
+
     def example(self, unit: np.ndarray, generator: np.random.Generator) -> Example:
-        noise = self.corruption(unit, ~np.isin(unit, self.special_ids), generator).noise
+        noise = self.corruption(unit, np.ones(len(unit), dtype=bool), generator).noise
         return {"inputs": self._render(unit, noise), "targets": self._render(unit, ~noise, noise)}
 
     def _render(self, tokens: np.ndarray, hidden: np.ndarray, noise: np.ndarray | None = None) -> np.ndarray:
@@ -64,14 +69,17 @@ class SpanCorruption(VocabularyObjective):
         noise = hidden if noise is None else noise
         starts = noise & ~np.concatenate([[False], noise[:-1]])
         num_spans = int(starts.sum())
-        if num_spans > len(self.sentinel_ids):
-            raise ValueError(
-                f"{num_spans} spans need as many sentinels, but the tokenizer has {len(self.sentinel_ids)}: "
-                "raise tokenizer.num_sentinels or corruption.mean_length, or lower seq_len"
-            )
+        self._refuse_too_many(num_spans)
         sentinels = np.zeros_like(tokens)
         sentinels[starts] = self.sentinel_ids[:num_spans]
         # Each token becomes two slots, its sentinel and itself; the ones not wanted fall out.
         slots = np.stack([sentinels, tokens], axis=1).ravel()
         wanted = np.stack([starts, ~hidden], axis=1).ravel()
         return np.append(slots[wanted], self.eos_id)
+
+    def _refuse_too_many(self, num_spans: int) -> None:
+        if num_spans > len(self.sentinel_ids):
+            raise UserError(
+                f"{num_spans} spans need as many sentinels, but the tokenizer has {len(self.sentinel_ids)}: "
+                "raise tokenizer.num_sentinels or corruption.mean_length, or lower seq_len"
+            )

@@ -101,7 +101,7 @@ def _holds(run: RunFolder, predicate: Predicate | None) -> bool:
     try:
         run.read_summary()
         return predicate is None or predicate(run)
-    except ValueError:  # a summary or config that cannot be read: not the run that was meant
+    except (ValueError, UserError):  # unreadable, or made of classes that are not here: not the run that was meant
         return False
 
 

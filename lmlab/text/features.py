@@ -10,9 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lmlab.batch import Batch
-
-IGNORE = -100
+from lmlab.batch import IGNORE, Batch
 
 
 class EncoderConverter:

@@ -214,6 +214,29 @@ def test_ctrl_c_saves_and_a_second_run_offers_to_go_on(tmp_path):
     assert len(list(tmp_path.glob("outputs/pretrain/*/*/summary.json"))) <= 2  # the offered run, killed, may be there
 
 
+def test_a_run_goes_on_with_its_own_text_and_tokenizer_only(tmp_path):
+    book = tmp_path / "book.txt"
+    book.write_text("\n".join(f"The {word} of {n} is here." for n in range(200) for word in ("sum", "root", "half")))
+    words = ("pretrain", "corpus=text", "corpus.path=book.txt", "tokenizer.vocab_size=200", *TINY[1:])
+    run = "hydra.run.dir=outputs/first"
+    assert lmlab(tmp_path, *words, run, "trainer.max_steps=4").returncode == 0
+    longer = lmlab(tmp_path, *words, "resume=outputs/first", "trainer.max_steps=6")
+    assert longer.returncode == 0, longer.stderr
+    again = lmlab(tmp_path, "pretrain", "resume=outputs/first")  # nothing left to do: figures stay
+    assert again.returncode == 0, again.stderr
+    summary = json.loads((tmp_path / "outputs" / "first" / "summary.json").read_text())
+    assert summary["steps"] == 6 and summary["metrics"]["loss"] > 0
+
+    book.write_text(book.read_text().replace("half", "third"))
+    refused = lmlab(tmp_path, *words, "resume=outputs/first", "trainer.max_steps=8")
+    assert refused.returncode == 1 and "training data are no longer the same" in refused.stderr
+    refused = lmlab(tmp_path, *words, "init=outputs/first", "trainer.max_steps=1")
+    assert refused.returncode == 1 and "trained with another tokenizer" in refused.stderr
+    own = ("tokenizer=pretrained", "tokenizer.path=outputs/first/tokenizer.json")
+    taken = [word for word in words if not word.startswith("tokenizer")]
+    assert lmlab(tmp_path, *taken, *own, "init=outputs/first", "trainer.max_steps=1").returncode == 0
+
+
 # ---- what is refused, leaving nothing behind
 
 
@@ -229,6 +252,11 @@ def test_ctrl_c_saves_and_a_second_run_offers_to_go_on(tmp_path):
     (("corpus=local", "corpus.path=broken.jsonl"), ("broken.jsonl", "line 2")),
     (("corpus=local", "corpus.path=other.jsonl"), ("other.jsonl", "line 1", "text")),
     (("init=nowhere",), ("nowhere",)),
+    (("seq_len=3",), ("seq_len=3", "at least")),
+    (("optimizer.lr=-1",), ("optimizer", "lr=-1")),
+    (("model.activation=swish",), ("activation", "silu")),
+    (("model=gpt", "objective=span_corruption", "seq_len=512"), ("625 tokens", "512 positions")),
+    (("model=t5", "objective=span_corruption", "seq_len=2048"), ("sentinels", "num_sentinels")),
 ])  # fmt: skip
 def test_mistakes_are_told_and_leave_nothing(tmp_path, words, messages):
     (tmp_path / "empty.txt").write_text("")

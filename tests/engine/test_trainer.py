@@ -150,6 +150,14 @@ def test_training_stops_when_nothing_is_gained_and_the_best_checkpoint_stays(fol
     assert (folder / "checkpoints" / "best").resolve().name == "step-000004"
 
 
+@pytest.mark.parametrize(("metric", "best"), [("accuracy", 4), ("loss", 8)])
+def test_the_best_is_the_largest_score_or_the_smallest_loss(folder, metric, best):
+    values = iter([1, 1, 5, 3, 0.5])
+    run = trainer(folder, lambda: {metric: next(values)}, max_steps=8, eval_every=2, best_metric=metric)
+    run.fit()
+    assert run.state.best_step == best
+
+
 def test_ctrl_c_ends_the_step_saves_and_says_so(folder):
     run = trainer(folder, max_steps=10_000)
     run.evaluate = lambda: {"loss": 1.0} if run.state.step < 8 else os.kill(os.getpid(), signal.SIGINT) or {"loss": 1}

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from lmlab.batch import IGNORE
 from lmlab.corruptions.spans import Spans
 from lmlab.corruptions.token_mask import TokenMask
+from lmlab.errors import UserError
 from lmlab.models.bert import Bert
 from lmlab.models.gpt import Gpt
 from lmlab.models.t5 import T5
-from lmlab.objectives.base import IGNORE, Learner
+from lmlab.objectives.base import Learner
 from lmlab.objectives.causal_lm import CausalLm
 from lmlab.objectives.mlm import Mlm
 from lmlab.objectives.nsp import Nsp
@@ -31,7 +33,7 @@ def mlm() -> Mlm:
 
 
 def span_corruption(**settings) -> SpanCorruption:
-    return SpanCorruption(Spans(MASK, **settings), SENTINELS, SEP, SPECIAL)
+    return SpanCorruption(Spans(MASK, **settings), SENTINELS, SEP)
 
 
 def text(length: int, seed: int = 0) -> np.ndarray:
@@ -139,8 +141,39 @@ def test_inputs_and_targets_of_span_corruption_give_the_text_back():
 
 
 def test_too_many_spans_for_the_sentinels_are_refused():
-    with pytest.raises(ValueError, match="sentinels"):
-        span_corruption(mean_length=1).example(text(400), np.random.default_rng(0))
+    objective = span_corruption(mean_length=1)
+    with pytest.raises(UserError, match="sentinels"):
+        objective.example(text(400), np.random.default_rng(0))
+    with pytest.raises(UserError, match="60 spans"):  # before any training: from the length alone
+        objective.sequence_length(400, "encoder-decoder")
+
+
+def test_a_decoder_reads_inputs_and_targets_in_one_sequence():
+    objective = SpanCorruption(Spans(), list(range(5, 500)), SEP)
+    assert objective.sequence_length(512, "encoder-decoder") == 512
+    assert objective.sequence_length(512, "decoder") == 512 + 114 - 1
+
+
+def test_weights_move_the_loss_and_leave_the_figures_of_its_terms_alone():
+    torch.manual_seed(0)
+    model = Bert(VOCAB, 16, 2, 2, 32, max_positions=64)
+    plain, weighted = (Sum({"mlm": mlm(), "nsp": Nsp(**MARKS)}, weights) for weights in ({}, {"mlm": 2.0}))
+    learner = Learner(model, plain)
+    batch = batch_of(plain, "encoder", [pair(0), pair(1)])
+    before = learner.evaluate([batch])
+    learner.objective = weighted
+    after = learner.evaluate([batch])
+    assert after["loss"] == pytest.approx(2 * before["mlm_loss"] + before["nsp_loss"])
+    assert after["perplexity"] == before["perplexity"]
+
+
+def test_the_corrupted_inputs_stay_whatever_the_order_of_the_parts():
+    examples = []
+    for parts in ({"mlm": mlm(), "nsp": Nsp(**MARKS)}, {"nsp": Nsp(**MARKS), "mlm": mlm()}):
+        examples.append(Sum(parts).example(pair(), np.random.default_rng(0)))
+    assert np.array_equal(examples[0]["inputs"], examples[1]["inputs"]) and (examples[0]["inputs"] == MASK).any()
+    with pytest.raises(ValueError, match="more than one corrupts"):
+        Sum({"a": mlm(), "b": mlm()})
 
 
 def test_a_decoder_is_asked_for_the_targets_only_and_sees_the_inputs_whole():

@@ -40,6 +40,8 @@ class Dropout(nn.Module):
 
     def __init__(self, p: float):
         super().__init__()
+        if not 0 <= p < 1:
+            raise ValueError(f"dropout={p} must lie in [0, 1)")
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:

@@ -37,6 +37,8 @@ class FeedForward(nn.Module):
         gated: bool = False,
     ):
         super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation={activation!r} must be one of {', '.join(ACTIVATIONS)}")
         self.activation = ACTIVATIONS[activation]
         self.expand = nn.Linear(hidden_size, intermediate_size, bias=bias)
         self.gate = nn.Linear(hidden_size, intermediate_size, bias=bias) if gated else None

@@ -3,10 +3,11 @@
 import numpy as np
 from torch import Tensor, nn
 
+from lmlab.batch import IGNORE
 from lmlab.corruptions.base import Corrupted, Corruption
 from lmlab.models.base import Model
 from lmlab.models.layers.vocabulary import VocabularyHead
-from lmlab.objectives.base import IGNORE, Example, VocabularyObjective
+from lmlab.objectives.base import Example, VocabularyObjective
 from lmlab.tasks.classification import Classification
 
 

@@ -126,6 +126,7 @@ def _dispatch(argv: list[str]) -> int:
         raise UserError(f"there is no command {name!r}{hint}\nThe commands: {known} (lmlab --help)")
     if COMMANDS[name].composed:
         return _run_composed(name, rest)
+    _end_quietly_with_the_reader()
     return int(importlib.import_module(f"lmlab.commands.{name}").main(rest) or 0)
 
 

@@ -92,6 +92,18 @@ def test_several_seeds_give_a_mean_and_a_deviation(place, lmlab):
     assert together["metrics"]["loss_std"] == pytest.approx(statistics.stdev(losses))
 
 
+def test_seeds_that_are_done_are_not_trained_again(place, lmlab):
+    steps = ["init=random", "tuning=frozen", "trainer.max_steps=3", "task.max_train_rows=20"]
+    assert lmlab("finetune", *words(place), *steps, "seed=5")[0] == 0
+    first = only("outputs/finetune/*/*/predictions.jsonl", place)
+    code, _, told = lmlab("finetune", *words(place), *steps, "seeds=2", "seed=5", "resume=auto")
+    assert code == 0, told
+    assert only("outputs/finetune/*/*/seed-*/predictions.jsonl", place).parent.name == "seed-6"
+    assert first.exists()
+    code, _, told = lmlab("finetune", *words(place), *steps, "seeds=2", f"resume={first.parent}")
+    assert code == 1 and "resume=auto" in told
+
+
 def test_a_resumed_run_ends_with_the_same_weights(place, lmlab):
     settings = [*words(place), "init=random", "schedule=constant", "trainer.eval_every=null", "trainer.max_epochs=null"]
     assert lmlab("finetune", *settings, "trainer.max_steps=7", "notes=whole")[0] == 0

@@ -17,6 +17,8 @@ OPTIONS = ("metric", "format")
 
 
 class Parser(argparse.ArgumentParser):
+    """Tells a mistake as all commands do, instead of printing its usage and exiting with 2."""
+
     def error(self, message: str):
         raise UserError(f"{message}. See `lmlab compare --help`.")
 

@@ -29,9 +29,14 @@ class Model(nn.Module, ABC):
     def forward(self, **inputs: Tensor) -> Tensor:
         """Return the last hidden states, (B, T, H), or (N, H) at the flat indices `positions` (N,) of B * T."""
 
-    @abstractmethod
     def hidden_states(self, **inputs: Tensor) -> list[Tensor]:
-        """Return one (B, T, H) a layer, the embeddings first; of the decoder for an encoder-decoder."""
+        """Return one (B, T, H) a layer, the embeddings first; of the decoder for an encoder-decoder.
+
+        `forward` fills the list that it is given as `hidden_states`.
+        """
+        states: list[Tensor] = []
+        self.forward(**inputs, hidden_states=states)
+        return states
 
     @abstractmethod
     def vocabulary_head(self) -> VocabularyHead:

@@ -93,11 +93,6 @@ class Bert(Model):
         bias = None if attention_mask is None else padding_bias(attention_mask, x.dtype)
         return self.stack(x, bias, positions=positions, hidden_states=hidden_states)
 
-    def hidden_states(self, **inputs: Tensor) -> list[Tensor]:
-        """One (B, T, H) a layer, the embeddings first."""
-        self.forward(**inputs, hidden_states=(states := []))
-        return states
-
     def vocabulary_head(self) -> VocabularyHead:
         """Dense layer, activation and norm, then the token embedding with a bias per token."""
         dense = nn.Linear(self.hidden_size, self.hidden_size)

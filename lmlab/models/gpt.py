@@ -101,11 +101,6 @@ class Gpt(Model):
         causal = prefix_mask is None
         return self.stack(x, bias, causal, positions=positions, cache=cache, hidden_states=hidden_states)
 
-    def hidden_states(self, **inputs: Tensor) -> list[Tensor]:
-        """One (B, T, H) a layer, the embeddings first."""
-        self.forward(**inputs, hidden_states=(states := []))
-        return states
-
     def new_cache(self) -> list[tuple[KeyValueCache, KeyValueCache]]:
         """Empty caches for one generation."""
         return self.stack.new_cache()

@@ -164,11 +164,6 @@ class T5(Model):
             hidden_states=hidden_states,
         )
 
-    def hidden_states(self, **inputs: Tensor) -> list[Tensor]:
-        """One (B, T, H) a layer of the decoder, the embeddings first."""
-        self.forward(**inputs, hidden_states=(states := []))
-        return states
-
     def new_cache(self) -> list[tuple[KeyValueCache, KeyValueCache]]:
         """Empty caches for one generation."""
         return self.decoder.new_cache()

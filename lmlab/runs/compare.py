@@ -290,6 +290,7 @@ def _rank(row: Row, metric: str) -> tuple:
 
 
 def lower_is_better(metric: str) -> bool:
+    """Whether a smaller value of this metric is the better one."""
     return metric in LOWER_IS_BETTER or metric.endswith(("_loss", "_seconds", "_error"))
 
 

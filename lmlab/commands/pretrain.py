@@ -16,7 +16,7 @@ from lmlab.engine.progress import Progress, final_panel
 from lmlab.engine.trainer import Trainer
 from lmlab.errors import UserError
 from lmlab.formatting import duration, short_number
-from lmlab.loading import LanguageModel, can, load_weights, read_weights
+from lmlab.loading import LanguageModel, can, is_pretrained, load_weights, read_weights
 from lmlab.objectives.base import Learner
 from lmlab.runs import find
 from lmlab.runs.record import RunFolder
@@ -34,8 +34,8 @@ def main(config: DictConfig) -> float:
     tokenizer = session.tokenizer() or build_tokenizer(config, corpus)
     torch.manual_seed(config.seed)  # of the initial weights
     learner = build_learner(config, tokenizer)
-    if config.init is not None:
-        start_from(find.resolve(config.init, None, "a pre-trained model"), learner, tokenizer)
+    if config.init is not None and not session.resumed:
+        start_from(find.resolve(config.init, is_pretrained, "a pre-trained model"), learner, tokenizer)
     data = PretrainData(config, corpus, tokenizer, learner.objective, learner.model.layout, tokenizing(progress))
     hashes = {"data_hash": data.store("train").data_hash, "tokenizer_hash": tokenizer.hash}
     session.refuse_other_data(hashes["data_hash"])

@@ -21,7 +21,7 @@ from lmlab.runs import find
 from lmlab.runs.record import RunFolder, config_hash, defines_experiment, flatten
 from lmlab.text.tokenizer import Tokenizer
 
-# A resumed run may get another budget, or none of its figures and folders as before; all else would be another run.
+# What the command line may change in the experiment of a run that it resumes: its budget.
 MAY_CHANGE = (
     "trainer.max_steps",
     "trainer.max_tokens",

@@ -91,13 +91,8 @@ class ValidationBatches:
         batch_size: int,
         max_units: int | None = None,
     ):
-        self.units, self.ask, self.convert, self.count, self.batch_size = (
-            units,
-            ask,
-            convert,
-            count,
-            batch_size,
-        )
+        self.units, self.ask, self.convert, self.count = units, ask, convert, count
+        self.batch_size = batch_size
         self.num_units = min(len(units), max_units or len(units))
 
     def __iter__(self) -> Iterator[Batch]:

@@ -1,6 +1,7 @@
 """Cutting text into sentences, for English and Chinese, by rules that can be read in a minute."""
 
 import re
+from collections.abc import Iterator
 
 # A sentence may end where one of these marks, with any closing quotes and brackets, is followed by white
 # space and something that can begin a sentence. Chinese marks need no space and nothing after them.
@@ -28,15 +29,31 @@ def split_sentences(text: str) -> list[str]:
     A line break ends a paragraph and so a sentence. No character but white space is lost:
     `"".join(split_sentences(text))` and `text` are equal once white space is taken out of both.
     """
-    sentences = []
+    return [text[start:end] for start, end in sentence_spans(text)]
+
+
+def sentence_spans(text: str) -> list[tuple[int, int]]:
+    """Return where the sentences of `text` lie: the characters `text[start:end]` of each."""
+    spans, offset = [], 0
     for paragraph in text.split("\n"):
         start = 0
-        for match in END.finditer(paragraph):
-            if _is_end(paragraph, start, match):
-                sentences.append(paragraph[start : match.end()].strip())
-                start = match.end()
-        sentences.append(paragraph[start:].strip())
-    return [sentence for sentence in sentences if sentence]
+        for end in [*(match.end() for match in _ends(paragraph)), len(paragraph)]:
+            sentence = paragraph[start:end].strip()
+            if sentence:
+                first = offset + paragraph.index(sentence, start)
+                spans.append((first, first + len(sentence)))
+            start = end
+        offset += len(paragraph) + 1
+    return spans
+
+
+def _ends(paragraph: str) -> Iterator[re.Match]:
+    """The marks that end a sentence of one paragraph."""
+    start = 0
+    for match in END.finditer(paragraph):
+        if _is_end(paragraph, start, match):
+            yield match
+            start = match.end()
 
 
 def _is_end(paragraph: str, start: int, match: re.Match) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import chain, count, takewhile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tokenizers
@@ -14,6 +15,7 @@ from tokenizers import decoders, normalizers, pre_tokenizers
 
 from lmlab.errors import UserError
 from lmlab.files import atomic_write
+from lmlab.text.marks import word_starts
 from lmlab.text.unigram import unigram_normalizer, unigram_pre_tokenizer
 from lmlab.text.words import valid_unicode
 
@@ -28,6 +30,20 @@ ROLE_NAMES = {
     "eos": ["[EOS]", "</s>", "<eos>", "<|end_of_text|>", "<|endoftext|>"],
 }
 KNOWN_CHARACTERS = 1_000_000  # of the words whose ids `encode_batch` remembers
+
+
+class Encoded(NamedTuple):
+    """The tokens of a text.
+
+    Attributes:
+        ids: (T,) int32.
+        word_starts: bool (T,), whether each begins a word (see `lmlab.text.marks`).
+        ends: (T,) int64, the number of characters up to the end of each.
+    """
+
+    ids: np.ndarray
+    word_starts: np.ndarray
+    ends: np.ndarray
 
 
 class Tokenizer:
@@ -122,6 +138,25 @@ class Tokenizer:
         ids = self._known.__getitem__
         return [np.fromiter(chain.from_iterable(map(ids, text)), dtype=np.int32) for text in words]
 
+    def encode_batch_with_words(self, texts: list[str]) -> list[Encoded]:
+        """As `encode_batch`, with what is known of each token: whether it begins a word, and where it ends."""
+        texts = [valid_unicode(text) for text in texts]
+        self.backend.encode_special_tokens = True
+        encodings = self.backend.encode_batch(texts, add_special_tokens=False)
+        lengths = np.array([len(encoding) for encoding in encodings], dtype=np.int64)
+        ids = np.fromiter(chain.from_iterable(encoding.ids for encoding in encodings), dtype=np.int32)
+        pairs = chain.from_iterable(encoding.offsets for encoding in encodings)
+        offsets = np.fromiter(chain.from_iterable(pairs), dtype=np.int64).reshape(-1, 2)
+        word_ids = np.array([word for encoding in encodings for word in encoding.word_ids], dtype=float)
+        # All texts at once, as one text: many are single sentences.
+        text_starts = np.cumsum([0, *map(len, texts)])[:-1]
+        starts, ends = (offsets + np.repeat(text_starts, lengths)[:, None]).T
+        begins = word_starts("".join(texts), starts, ends, word_ids if self._cuts_words else None)
+        borders = np.cumsum(lengths)
+        begins[borders[borders < len(ids)]] = True
+        parts = (np.split(array, borders)[: len(texts)] for array in (ids, begins, offsets[:, 1]))
+        return [Encoded(*part) for part in zip(*parts, strict=True)]
+
     def encode_with_offsets(self, text: str, specials: bool = False) -> tuple[list[int], list[tuple[int, int]]]:
         """Ids and, for each, its characters `text[start:end]`, a space at the beginning left out."""
         encoding = self._encoding(text, specials)
@@ -162,6 +197,11 @@ class Tokenizer:
     def _all_ids(self, texts: list[str], specials: bool) -> Iterator[list[int]]:
         self.backend.encode_special_tokens = not specials
         return (encoding.ids for encoding in self.backend.encode_batch_fast(texts, add_special_tokens=False))
+
+    @cached_property
+    def _cuts_words(self) -> bool:
+        """Whether the tokenizer itself says which tokens make a word."""
+        return len(set(self._encoding("a b", specials=False).word_ids)) > 1
 
     @cached_property
     def _words(self) -> Callable[[str], list[str]] | None:

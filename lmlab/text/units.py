@@ -7,12 +7,15 @@ epoch, index), so that training can stop, resume and skip ahead exactly. The epo
 """
 
 from bisect import bisect_left
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lmlab.errors import UserError
+from lmlab.text.passage import Pair, Passage
+from lmlab.text.store import SENTENCE_START, WORD_START
 
 Epoch = int | str | None
 
@@ -31,15 +34,19 @@ class Blocks:
         overlap: tokens that a block shares with the next one. A causal model that reads n tokens and predicts
             each next one takes `length=n + 1, overlap=1`, so that every token is predicted once.
         seed: of the offsets.
+        special_ids: of the tokenizer; such tokens are not ordinary text.
 
     Raises:
         UserError: the text is empty.
     """
 
-    def __init__(self, store: Any, length: int, overlap: int = 0, seed: int = 0) -> None:
+    def __init__(
+        self, store: Any, length: int, overlap: int = 0, seed: int = 0, special_ids: Collection[int] = ()
+    ) -> None:
         if not 0 <= overlap < length:
             raise ValueError(f"overlap={overlap} must be at least 0 and less than length={length}")
-        self.ids, self.length, self.seed = store.ids, length, seed
+        self.ids, self.marks, self.length, self.seed = store.ids, getattr(store, "marks", None), length, seed
+        self.special = _table(special_ids)
         self.stride, self.num_tokens = length - overlap, len(store.ids)
         if self.num_tokens <= overlap:
             raise UserError(f"the text has {self.num_tokens} tokens, too few for one block of {length}; give more text")
@@ -48,23 +55,55 @@ class Blocks:
     def __len__(self) -> int:
         return self.num_blocks
 
-    def __getitem__(self, index: int) -> np.ndarray:
+    def __getitem__(self, index: int) -> Passage:
         return self.get(index, None)
 
-    def get(self, index: int, epoch: Epoch) -> np.ndarray:
-        """Return block `index` of an epoch: (length,) int64; shorter only where the whole text is shorter."""
+    def get(self, index: int, epoch: Epoch) -> Passage:
+        """Return block `index` of an epoch, `length` tokens long; shorter only where the whole text is shorter."""
         if not 0 <= index < self.num_blocks:
             raise IndexError(f"block {index} of {self.num_blocks}")
         start = (self.offset(epoch) + index * self.stride) % self.num_tokens
-        block = self.ids[start : start + self.length].astype(np.int64)
-        missing = min(self.length, self.num_tokens) - len(block)
-        return np.concatenate([block, self.ids[:missing].astype(np.int64)]) if missing else block
+        marks = None if self.marks is None else self._circular(self.marks, start)
+        return _passage(self._circular(self.ids, start), marks, self.special)
+
+    def _circular(self, array: np.ndarray, start: int) -> np.ndarray:
+        """`length` elements from `start` on, the beginning following the end."""
+        part = array[start : start + self.length]
+        missing = min(self.length, self.num_tokens) - len(part)
+        return np.concatenate([part, array[:missing]]) if missing else part
 
     def offset(self, epoch: Epoch) -> int:
         """Return where the first block of an epoch begins; 0 for validation and for a text of one block."""
         if epoch in (None, "validation") or self.num_tokens < self.length:
             return 0
         return int(np.random.default_rng([self.seed, epoch]).integers(self.num_tokens))
+
+    def segments(self, epoch: Epoch) -> tuple[np.ndarray, np.ndarray]:
+        """Where the stretches of text that an epoch reads begin and end; what blocks share counts to the later one."""
+        start = (self.offset(epoch) + np.arange(self.num_blocks) * self.stride) % self.num_tokens
+        end = start + min(self.stride, self.num_tokens)
+        over = end[end > self.num_tokens] - self.num_tokens  # what is read at the beginning of the text
+        starts, ends = np.append(start, np.zeros_like(over)), np.append(np.minimum(end, self.num_tokens), over)
+        return starts, ends
+
+
+def _passage(ids: np.ndarray, marks: np.ndarray | None, special: np.ndarray) -> Passage:
+    """A part of a store, which begins a word and a sentence in any case."""
+    tokens = np.array(ids, dtype=np.int64)  # no longer a part of the mapped file, which computes slower
+    ordinary = ~special[np.minimum(tokens, len(special) - 1)]
+    if marks is None:
+        return Passage(tokens, ordinary)
+    marks = np.asarray(marks)
+    words, sentences = (marks & WORD_START) > 0, (marks & SENTENCE_START) > 0
+    words[:1] = sentences[:1] = True
+    return Passage(tokens, ordinary, words, sentences)
+
+
+def _table(ids: Collection[int]) -> np.ndarray:
+    """Which of the numbers up to the largest of `ids` are among them; one more entry stands for all larger ones."""
+    table = np.zeros(max(ids, default=-1) + 2, dtype=bool)
+    table[list(ids)] = True
+    return table
 
 
 @dataclass
@@ -76,6 +115,9 @@ class _Pairs:
     b_start: np.ndarray
     b_length: np.ndarray
     is_random: np.ndarray
+    has_choice: np.ndarray
+    a_document: np.ndarray
+    b_document: np.ndarray
 
 
 class SentencePairs:
@@ -104,11 +146,15 @@ class SentencePairs:
         store: see the module; pieces are sentences.
         length: tokens of [CLS] a [SEP] b [SEP], the three marks counted.
         short_seq_prob: share of documents with a random target length between 2 and the full one.
-        random_next_prob: how often the second segment is a random one, where there is a choice.
+        random_next_prob: how often the second segment is a random one, where there is a choice. 0: never, as
+            sentence-order prediction needs it (Lan et al. 2019, arXiv:1909.11942): a segment that has no next one
+            is left out (the ALBERT code gives it a random partner), and sentences are gathered at least in twos.
         seed: of everything drawn.
+        special_ids: of the tokenizer; such tokens are not ordinary text.
 
     Raises:
-        UserError: there are fewer than two documents, or `length` is less than 5.
+        UserError: there are fewer than two documents (for `random_next_prob=0`: no document has two sentences), or
+            `length` is less than 5.
     """
 
     def __init__(
@@ -118,13 +164,21 @@ class SentencePairs:
         short_seq_prob: float = 0.1,
         random_next_prob: float = 0.5,
         seed: int = 0,
+        special_ids: Collection[int] = (),
     ) -> None:
         if length < 5:
             raise UserError(f"seq_len={length} is too short for [CLS] a [SEP] b [SEP]; give at least 5")
-        self.ids, self.max_tokens, self.seed = store.ids, length - 3, seed
+        self.ids, self.marks, self.max_tokens, self.seed = store.ids, getattr(store, "marks", None), length - 3, seed
         self.short_seq_prob, self.random_next_prob = short_seq_prob, random_next_prob
+        self.special = _table(special_ids)
         self.starts, self.ends, self.documents = _filled_pieces(store)
-        if len(self.documents) < 3:
+        if random_next_prob == 0:
+            if not (np.diff(self.documents) > 1).any():
+                raise UserError(
+                    "sentence order needs two sentences that follow each other, but no document of this corpus has two:"
+                    " use an objective without pairs (mlm), or a corpus of longer documents"
+                )
+        elif len(self.documents) < 3:
             raise UserError(
                 f"sentence pairs need at least two documents, this corpus has {len(self.documents) - 1}: a"
                 " random second segment comes from another document. Use an objective without pairs (mlm), or say"
@@ -135,24 +189,40 @@ class SentencePairs:
     def __len__(self) -> int:
         return self.num_pairs(0)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> Pair:
         return self.get(index, None)
 
     def num_pairs(self, epoch: Epoch) -> int:
         """Return how many pairs an epoch has before it is brought to `len()`."""
         return len(self._pairs(epoch).is_random)
 
-    def get(self, index: int, epoch: Epoch) -> dict[str, Any]:
-        """Return pair `index` of an epoch: `a`, `b` ((n,) int64 each, not empty) and `is_random` (bool)."""
+    def get(self, index: int, epoch: Epoch) -> Pair:
+        """Return pair `index` of an epoch."""
         if not 0 <= index < len(self):
             raise IndexError(f"pair {index} of {len(self)}")
         pairs = self._pairs(epoch)
         i = index % len(pairs.is_random)
-        return {
-            "a": self.ids[pairs.a_start[i] : pairs.a_start[i] + pairs.a_length[i]].astype(np.int64),
-            "b": self.ids[pairs.b_start[i] : pairs.b_start[i] + pairs.b_length[i]].astype(np.int64),
-            "is_random": bool(pairs.is_random[i]),
-        }
+        return Pair(
+            self._passage(pairs.a_start[i], pairs.a_length[i]),
+            self._passage(pairs.b_start[i], pairs.b_length[i]),
+            bool(pairs.is_random[i]),
+            (int(pairs.a_document[i]), int(pairs.b_document[i])),
+        )
+
+    def segments(self, epoch: Epoch) -> tuple[np.ndarray, np.ndarray]:
+        """Where the segments of all pairs of an epoch begin and end in the text: those of a, then those of b."""
+        pairs = self._pairs(epoch)
+        starts = np.concatenate([pairs.a_start, pairs.b_start])
+        return starts, starts + np.concatenate([pairs.a_length, pairs.b_length])
+
+    def expected_random(self, epoch: Epoch) -> float:
+        """Share of pairs that are random on average: of those with a choice `random_next_prob`, and all others."""
+        choices = self._pairs(epoch).has_choice.mean()
+        return float(1 - choices * (1 - self.random_next_prob))
+
+    def _passage(self, start: int, length: int) -> Passage:
+        marks = None if self.marks is None else self.marks[start : start + length]
+        return _passage(self.ids[start : start + length], marks, self.special)
 
     def _pairs(self, epoch: Epoch) -> _Pairs:
         """Return the index of an epoch. Epoch 0 and the two used last are kept: steps may straddle epochs."""
@@ -166,14 +236,18 @@ class SentencePairs:
 
     def _sample(self, rng: np.random.Generator) -> _Pairs:
         first, middle, last, document, target, is_random = self._chunks(rng)
+        has_choice = last - first > 1
         a_start, a_end = self.starts[first], self.ends[middle - 1]
         b_start, b_end = self.starts[np.minimum(middle, len(self.starts) - 1)], self.ends[last - 1]
         at = np.flatnonzero(is_random)
         wanted = target[at] - (a_end - a_start)[at]
-        b_start[at], b_end[at] = self._other_segments(document[at], wanted, rng)
+        other = document.copy()
+        other[at] = self._other_documents(document[at], rng)
+        b_start[at], b_end[at] = self._segments_of(other[at], wanted, rng)
         (a_start, a_length), (b_start, b_length) = _truncated(a_start, a_end, b_start, b_end, self.max_tokens, rng)
         order = rng.permutation(len(is_random))  # so that what `len()` cuts off is no particular document
-        arrays = (a_start, a_length.astype(np.int32), b_start, b_length.astype(np.int32), is_random)
+        lengths = (a_length.astype(np.int32), b_length.astype(np.int32))
+        arrays = (a_start, lengths[0], b_start, lengths[1], is_random, has_choice, document, other)
         return _Pairs(*(array[order] for array in arrays))
 
     def _chunks(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
@@ -200,30 +274,37 @@ class SentencePairs:
             self.ends[pieces].tolist(),
             (bounds - offset).tolist(),
         )
+        at_least = 1 if self.random_next_prob else 2
         draws = iter(rng.random(2 * len(starts)).tolist())  # at most one chunk begins at a sentence
         found = []
         for document, begin, end, target in zip(group, bounds, bounds[1:], targets[group].tolist(), strict=False):
             i = begin
             while i < end:
-                last = min(bisect_left(ends, starts[i] + target, i, end), end - 1) + 1
+                last = max(bisect_left(ends, starts[i] + target, i, end) + 1, i + at_least)
+                last = min(last, end)
                 count = last - i
+                if count < at_least:
+                    break
                 where, coin = next(draws), next(draws)
                 middle = i + (1 if count == 1 else 1 + int(where * (count - 1)))
                 is_random = count == 1 or coin < self.random_next_prob
                 found.append((i + offset, middle + offset, last + offset, document, is_random))
                 i = middle if is_random else last  # the unused sentences are put back
-        return np.array(found, dtype=np.int64)
+        return np.array(found, dtype=np.int64).reshape(-1, 5)
 
-    def _other_segments(
+    def _other_documents(self, document: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """For each document another one."""
+        other = rng.integers(len(self.documents) - 2, size=len(document))
+        return other + (other >= document)
+
+    def _segments_of(
         self, document: np.ndarray, wanted: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Runs of sentences of other documents, at least `wanted` tokens long or up to the document's end."""
-        other = rng.integers(len(self.documents) - 2, size=len(document))
-        other += other >= document
-        first = rng.integers(self.documents[other], self.documents[other + 1])
+        """Runs of sentences of each document, at least `wanted` tokens long or up to the document's end."""
+        first = rng.integers(self.documents[document], self.documents[document + 1])
         start = self.starts[first]
         last = np.searchsorted(self.ends, start + np.maximum(wanted, 1))
-        return start, self.ends[np.minimum(last, self.documents[other + 1] - 1)]
+        return start, self.ends[np.minimum(last, self.documents[document + 1] - 1)]
 
 
 def _filled_pieces(store: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

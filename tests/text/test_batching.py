@@ -11,14 +11,15 @@ from lmlab.corruptions.token_mask import TokenMask
 from lmlab.objectives.causal_lm import CausalLm
 from lmlab.objectives.mlm import Mlm
 from lmlab.objectives.span_corruption import SpanCorruption
-from lmlab.text.batching import PretrainBatches, ValidationBatches
+from lmlab.text.batching import Asking, PretrainBatches, ValidationBatches
 from lmlab.text.features import CONVERTERS
+from lmlab.text.passage import plain
 from lmlab.text.units import Blocks
 
 SPECIAL = frozenset(range(40))
 STORE = SimpleNamespace(ids=np.random.default_rng(0).integers(40, 500, 5000).astype(np.uint16))
 OBJECTIVES = {
-    "encoder": Mlm(TokenMask(4, 500, SPECIAL), cls_id=2, sep_id=3, mask_id=4, special_ids=SPECIAL),
+    "encoder": Mlm(TokenMask(4, 500, SPECIAL), cls_id=2, sep_id=3),
     "decoder": CausalLm(),
     "encoder-decoder": SpanCorruption(Spans(4), list(range(5, 40)), eos_id=3),
 }
@@ -26,9 +27,9 @@ OBJECTIVES = {
 
 def batches(layout="encoder", size=6, micro=4, seed=1, kind=PretrainBatches) -> PretrainBatches | ValidationBatches:
     objective = OBJECTIVES[layout]
-    units = Blocks(STORE, objective.block_length(32), objective.block_overlap(), seed=seed)
-    parts = (units, objective.example, CONVERTERS[layout](0), objective.counts)
-    return kind(*parts, size, micro, seed) if kind is PretrainBatches else kind(*parts, size)
+    units = Blocks(STORE, objective.block_length(32), objective.block_overlap(), seed, SPECIAL)
+    passes = [Asking(objective.example, CONVERTERS[layout](0), objective.counts)]
+    return kind(units, passes, size, micro, seed) if kind is PretrainBatches else kind(units, passes, size)
 
 
 @pytest.mark.parametrize("layout", OBJECTIVES)
@@ -53,7 +54,7 @@ def test_a_step_is_a_pure_function_of_its_number():
 
 def test_every_unit_is_asked_once_an_epoch_and_with_new_noise_in_the_next():
     data, seen = batches(size=1), []
-    data.units.get = lambda index, epoch: seen.append((epoch, index)) or np.arange(40, 70)
+    data.units.get = lambda index, epoch: seen.append((epoch, index)) or plain(np.arange(40, 70))
     size = len(data.units)
     noises = [data.step(step)[0].inputs["positions"] for step in range(2 * size)]
     for epoch in (0, 1):
@@ -75,3 +76,13 @@ def test_validation_is_the_same_every_time_whatever_the_seed():
         return torch.cat([batch.inputs["input_ids"] for batch in batches(seed=seed, kind=ValidationBatches)])
 
     assert torch.equal(rows(1), rows(1)) and torch.equal(rows(1), rows(2))
+
+
+def test_passes_ask_the_same_units_with_the_same_noise_one_after_another():
+    data = batches()
+    data.passes = [data.passes[0], Asking(data.passes[0].ask, data.passes[0].convert, data.passes[0].count, part=1)]
+    made = data.step(4)
+    assert [(batch.part, len(batch.inputs["input_ids"])) for batch in made] == [(0, 4), (1, 4), (0, 2), (1, 2)]
+    for first, second in zip(made[::2], made[1::2], strict=True):
+        assert torch.equal(first.inputs["input_ids"], second.inputs["input_ids"])
+        assert torch.equal(first.targets["labels"], second.targets["labels"])

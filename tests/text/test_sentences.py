@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from lmlab.text.sentences import split_sentences
+from lmlab.text.sentences import sentence_spans, split_sentences
 
 
 @pytest.mark.parametrize(
@@ -44,4 +44,6 @@ def test_nothing_but_white_space_is_lost_and_long_lines_are_fast():
     for seed in range(200):
         text = "".join(random.Random(seed).choices(letters, k=200))
         assert "".join("".join(split_sentences(text)).split()) == "".join(text.split())
+        spans = sentence_spans(text)
+        assert spans == sorted(spans) and all(text[start:end] == text[start:end].strip() != "" for start, end in spans)
     assert len(split_sentences("It is so. " * 100_000)) == 100_000  # quadratic work would take minutes

@@ -77,6 +77,23 @@ def test_sentences_are_pieces_without_ends(tmp_path, small_batches):
     assert store.document_ends.tolist() == np.cumsum([len(d) for d in sentences if d]).tolist()
 
 
+@pytest.mark.parametrize("pieces", ["document", "sentence"])
+def test_marks_say_where_words_and_sentences_begin(tmp_path, small_batches, pieces):
+    tokenizer = WordPiece(vocab_size=600).train(TEXT)
+    texts = ["One of them. Two!", "", " \n", LONG, "他走了。不好", "unbelievably so"]
+    store = TokenStore.build(Documents(texts), tokenizer, "train", pieces, tmp_path, marks=True)
+    plain = TokenStore.build(Documents(texts), tokenizer, "train", pieces, tmp_path)
+    assert store.data_hash == plain.data_hash and plain.marks is None and store.marks.dtype == np.uint8
+    assert len(store.marks) == len(store.ids)
+    words = (store.marks & store_module.WORD_START) > 0
+    assert [tokenizer.token(id).startswith("##") for id in store.ids] == (~words).tolist()
+    sentences = [sentence for text in texts for sentence in split_sentences(text)]
+    assert store.num_sentences == sum(len(tokenizer.encode(each)) > 0 for each in sentences)
+    found = np.split(store.ids, np.flatnonzero(store.marks & store_module.SENTENCE_START)[1:])
+    found = [part.tolist() for part in found if pieces == "sentence" or part.tolist() != [tokenizer.eos_id]]
+    assert found == [ids for ids in (tokenizer.encode(each, specials=False) for each in sentences) if ids]
+
+
 def test_it_is_built_once_and_keyed_by_all_that_matters(tmp_path):
     corpus, tokenizer = Documents(TEXT), Byte().train()
     seen = []

@@ -31,14 +31,14 @@ def random_store(num_documents=300, seed=0, longest=60):
 def test_blocks_of_validation_cover_the_text_in_order():
     blocks = Blocks(store([[1003]]), length=10)
     assert len(blocks) == 100
-    assert np.array_equal(np.concatenate([blocks[i] for i in range(100)]), np.arange(1000))
-    assert np.array_equal(blocks.get(3, "validation"), blocks[3])
-    assert blocks[0].dtype == np.int64
+    assert np.array_equal(np.concatenate([blocks[i].tokens for i in range(100)]), np.arange(1000))
+    assert np.array_equal(blocks.get(3, "validation").tokens, blocks[3].tokens)
+    assert blocks[0].tokens.dtype == np.int64
 
 
 def test_blocks_that_overlap_predict_every_token_once():
     blocks = Blocks(store([[1001]]), length=11, overlap=1)
-    targets = np.concatenate([blocks[i][1:] for i in range(len(blocks))])
+    targets = np.concatenate([blocks[i].tokens[1:] for i in range(len(blocks))])
     assert np.array_equal(targets, np.arange(1, 1001))
 
 
@@ -47,23 +47,33 @@ def test_an_epoch_reads_every_token_at_most_once_at_an_offset_of_its_own(overlap
     blocks = Blocks(store([[997]]), length=16, overlap=overlap, seed=5)
     firsts = set()
     for epoch in range(5):
-        read = np.concatenate([blocks.get(i, epoch)[: 16 - overlap] for i in range(len(blocks))])
+        read = np.concatenate([blocks.get(i, epoch).tokens[: 16 - overlap] for i in range(len(blocks))])
         assert len(read) == len(np.unique(read)) > 997 - 16
         assert all(len(blocks.get(i, epoch)) == 16 for i in range(len(blocks)))
-        firsts.add(int(blocks.get(0, epoch)[0]))
+        firsts.add(int(blocks.get(0, epoch).tokens[0]))
     assert len(firsts) == 5
     again = Blocks(store([[997]]), length=16, overlap=overlap, seed=5)
-    assert np.array_equal(again.get(7, 3), blocks.get(7, 3))
+    assert np.array_equal(again.get(7, 3).tokens, blocks.get(7, 3).tokens)
 
 
 def test_a_text_shorter_than_a_block_is_one_block_and_an_empty_one_is_refused():
     blocks = Blocks(store([[7]]), length=10)
     assert len(blocks) == 1
-    assert np.array_equal(blocks.get(0, 4), np.arange(7))
+    assert np.array_equal(blocks.get(0, 4).tokens, np.arange(7))
     with pytest.raises(IndexError):
         blocks[1]
     with pytest.raises(UserError, match="0 tokens"):
         Blocks(store([[]]), length=10)
+
+
+def test_blocks_know_special_tokens_and_where_words_and_sentences_begin():
+    data = store([[12]])
+    data.marks = np.array([3, 0, 1, 0, 0, 3, 0, 1, 1, 0, 0, 3], np.uint8)
+    block = Blocks(data, length=4, special_ids={5, 90})[1]  # tokens 4 to 7
+    assert block.ordinary.tolist() == [True, False, True, True]
+    assert block.word_starts.tolist() == [True, True, False, True]  # a passage begins a word
+    assert block.sentence_starts.tolist() == [True, True, False, False]
+    assert Blocks(store([[12]]), length=4)[1].word_starts is None
 
 
 # --- sentence pairs -------------------------------------------------------------------------------------
@@ -86,41 +96,42 @@ def test_random_segments_come_from_another_document_and_real_ones_follow():
     data = random_store()
     units = SentencePairs(data, length=64)
     for pair in pairs_of(units):
-        assert len(pair["a"]) >= 1 and len(pair["b"]) >= 1
-        assert len(pair["a"]) + len(pair["b"]) <= 61
-        a, b = place(pair["a"], data), place(pair["b"], data)
-        if pair["is_random"]:
+        assert len(pair.a.tokens) >= 1 and len(pair.b.tokens) >= 1
+        assert len(pair.a.tokens) + len(pair.b.tokens) <= 61
+        a, b = place(pair.a.tokens, data), place(pair.b.tokens, data)
+        assert pair.documents == (a[0], b[0])
+        if pair.is_random:
             assert a[0] != b[0]
         else:
             assert a[0] == b[0] and b[1] > a[2]
-            if len(pair["a"]) + len(pair["b"]) < 61:  # nothing was cut off
+            if len(pair.a.tokens) + len(pair.b.tokens) < 61:  # nothing was cut off
                 assert b[1] == a[2] + 1
 
 
 def test_labels_are_even_in_long_documents_and_random_in_single_sentences():
     long = store([[10] * 500 for _ in range(60)])
-    share = np.mean([pair["is_random"] for pair in pairs_of(SentencePairs(long, length=128))])
+    share = np.mean([pair.is_random for pair in pairs_of(SentencePairs(long, length=128))])
     assert abs(share - 0.5) < 0.03
     single = store([[10]] * 50)
-    assert all(pair["is_random"] for pair in pairs_of(SentencePairs(single, length=128)))
+    assert all(pair.is_random for pair in pairs_of(SentencePairs(single, length=128)))
 
 
 def test_unused_sentences_are_put_back_so_that_all_text_is_read_in_order():
     """Where no segment loses tokens, the kept parts (a, and b where it is real) tile every document."""
     data = store([[3] * 40 for _ in range(50)])
     units = SentencePairs(data, length=1000, short_seq_prob=0.0)  # one chunk takes a whole document
-    kept = [pair["a"] for pair in pairs_of(units)]
-    kept += [pair["b"] for pair in pairs_of(units) if not pair["is_random"]]
+    kept = [pair.a.tokens for pair in pairs_of(units)]
+    kept += [pair.b.tokens for pair in pairs_of(units) if not pair.is_random]
     assert np.array_equal(np.sort(np.concatenate(kept)), data.ids)
 
 
 def test_short_targets_are_drawn_for_a_tenth_of_the_documents():
     data = store([[1] * 97 for _ in range(4000)])  # exactly one full chunk each
     full = SentencePairs(data, length=100, short_seq_prob=0.0, random_next_prob=0.0)
-    assert {len(p["a"]) + len(p["b"]) for p in pairs_of(full)} == {97}
+    assert {len(p.a.tokens) + len(p.b.tokens) for p in pairs_of(full)} == {97}
     units = SentencePairs(data, length=100, random_next_prob=0.0)
-    firsts = [p for p in pairs_of(units) if p["a"][0] % 97 == 0]
-    lengths = np.array([len(p["a"]) + len(p["b"]) for p in firsts])
+    firsts = [p for p in pairs_of(units) if p.a.tokens[0] % 97 == 0]
+    lengths = np.array([len(p.a.tokens) + len(p.b.tokens) for p in firsts])
     assert abs(np.mean(lengths < 97) - 0.1 * 95 / 96) < 0.02
     assert abs(lengths[lengths < 97].mean() - 49) < 5  # uniform on 2..96
 
@@ -146,7 +157,7 @@ def test_a_pair_is_a_function_of_seed_epoch_and_index():
 
     def texts(seed, epoch):
         units = SentencePairs(data, length=64, seed=seed)
-        return [(p["a"].tolist(), p["b"].tolist(), p["is_random"]) for p in pairs_of(units, epoch)]
+        return [(p.a.tokens.tolist(), p.b.tokens.tolist(), p.is_random) for p in pairs_of(units, epoch)]
 
     assert texts(1, 2) == texts(1, 2)
     assert texts(1, 0) == texts(1, None) == texts(1, "validation")
@@ -165,7 +176,23 @@ def test_many_documents_in_several_groups_and_empty_sentences(monkeypatch):
     monkeypatch.setattr(module._groups, "__defaults__", (7,))
     data = random_store(40)
     for pair in pairs_of(SentencePairs(data, length=40)):
-        assert (place(pair["a"], data)[0] != place(pair["b"], data)[0]) == pair["is_random"]
+        assert (place(pair.a.tokens, data)[0] != place(pair.b.tokens, data)[0]) == pair.is_random
+
+
+def test_without_random_partners_all_pairs_follow_each_other_and_lonely_sentences_are_left_out():
+    data = random_store()
+    pairs = pairs_of(SentencePairs(data, length=64, random_next_prob=0.0), epoch=3)
+    assert not any(pair.is_random for pair in pairs)
+    for pair in pairs:
+        a, b = place(pair.a.tokens, data), place(pair.b.tokens, data)
+        assert pair.documents == (a[0], b[0]) and a[0] == b[0] and b[1] > a[2]
+    lengths = np.diff(data.document_ends, prepend=0)
+    assert {pair.documents[0] for pair in pairs} == set(np.flatnonzero(lengths > 1))  # of all documents that have two
+    long_sentences = store([[50, 60], [70]])
+    (only,) = pairs_of(SentencePairs(long_sentences, length=20, random_next_prob=0.0))
+    assert (len(only.a), len(only.b)) == (9, 8)  # one document is enough
+    with pytest.raises(UserError, match="no document of this corpus has two"):
+        SentencePairs(store([[5], [6], [7]]), length=64, random_next_prob=0.0)
 
 
 def test_a_single_document_is_refused():

@@ -3,6 +3,7 @@
 import numpy as np
 
 from lmlab.corruptions.base import Corrupted, Corruption
+from lmlab.text.passage import Passage
 
 
 class NoCorruption(Corruption):
@@ -10,5 +11,8 @@ class NoCorruption(Corruption):
 
     hides = False
 
-    def __call__(self, tokens: np.ndarray, candidates: np.ndarray, generator: np.random.Generator) -> Corrupted:
-        return Corrupted(tokens, np.zeros(len(tokens), dtype=bool))
+    def __call__(self, text: Passage, generator: np.random.Generator) -> Corrupted:
+        return Corrupted(text.tokens, np.zeros(len(text), dtype=bool))
+
+    def expected_noise(self, text: Passage) -> float:
+        return 0.0

@@ -1,57 +1,62 @@
 """BERT's masking of single tokens (Devlin et al. 2018, arXiv:1810.04805, section 3.1)."""
 
+from typing import Literal
+
 import numpy as np
 
-from lmlab.corruptions.base import Corrupted, Corruption
+from lmlab.corruptions.draws import items_of
+from lmlab.corruptions.masking import Masking
+from lmlab.text.passage import Passage
 
 
-class TokenMask(Corruption):
-    """Choose tokens; show most of them as [MASK], some as a random token and some as they are.
-
-    The number of chosen tokens is fixed, min(max_predictions, max(1, round(rate * T))), as in google-research/bert,
-    where T counts the whole sequence with its special tokens.
+class TokenMask(Masking):
+    """Choose single tokens, all equally likely.
 
     Args:
-        mask_id: the token that hides.
-        vocab_size: random tokens are drawn from the ids below it that are not special.
-        special_ids: never drawn as random tokens.
-        rate: share of the tokens to choose.
-        mask_share: share of the chosen shown as [MASK].
-        random_share: share of the chosen shown as a random token; the rest stays as it is.
-        max_predictions: the most to choose, or None.
+        facts: mask_id, vocab_size, special_ids; see `Masking`.
+        count: "fixed" chooses the number of tokens that `Masking` says; "bernoulli" chooses every token with the
+            probability `rate`, independently, so that the number varies, as in RoBERTa's and most later code.
+        others: see `Masking`.
     """
 
-    def __init__(
-        self,
-        mask_id: int,
-        vocab_size: int,
-        special_ids: frozenset[int] = frozenset(),
-        rate: float = 0.15,
-        mask_share: float = 0.8,
-        random_share: float = 0.1,
-        max_predictions: int | None = None,
-    ):
-        if not 0 < rate <= 1:
-            raise ValueError(f"rate={rate} must lie in (0, 1]")
-        if mask_share < 0 or random_share < 0 or mask_share + random_share > 1:
-            raise ValueError(f"mask_share={mask_share} and random_share={random_share} must be shares of one whole")
-        if mask_id is None:
-            raise ValueError("the tokenizer has no mask token; choose one that has ([MASK] or <mask>)")
-        self.mask_id = mask_id
-        self.ordinary_ids = np.setdiff1d(np.arange(vocab_size), list(special_ids))
-        self.rate, self.mask_share, self.random_share = rate, mask_share, random_share
-        self.max_predictions = max_predictions
+    def __init__(self, *facts, count: Literal["fixed", "bernoulli"] = "fixed", **others):
+        super().__init__(*facts, **others)
+        if count not in ("fixed", "bernoulli"):
+            raise ValueError(f"count={count!r} must be 'fixed' or 'bernoulli'")
+        if count == "bernoulli" and self.max_predictions is not None:
+            raise ValueError(f"max_predictions={self.max_predictions} limits a fixed count; count='bernoulli' has none")
+        self.count = count
 
-    def __call__(self, tokens: np.ndarray, candidates: np.ndarray, generator: np.random.Generator) -> Corrupted:
-        places = np.flatnonzero(candidates)
-        wanted = max(1, round(self.rate * len(tokens)))
-        wanted = min(wanted, len(places), self.max_predictions or wanted)
-        chosen = generator.permutation(places)[:wanted]
-        draw = generator.random(wanted)
-        seen = tokens.copy()
-        seen[chosen[draw < self.mask_share]] = self.mask_id
-        random = chosen[(draw >= self.mask_share) & (draw < self.mask_share + self.random_share)]
-        seen[random] = generator.choice(self.ordinary_ids, size=len(random))
-        noise = np.zeros(len(tokens), dtype=bool)
-        noise[chosen] = True
-        return Corrupted(seen, noise)
+    def choose(self, text: Passage, generator: np.random.Generator) -> tuple[np.ndarray, None]:
+        places = text.ordinary.nonzero()[0]
+        if self.count == "bernoulli":
+            return places[generator.random(len(places)) < self.rate], None
+        return generator.permutation(places)[: self.wanted(text)], None
+
+    def expected_noise(self, text: Passage) -> float:
+        if self.count == "bernoulli":
+            return self.rate * np.count_nonzero(text.ordinary)
+        return super().expected_noise(text)
+
+    def expected_spans(self, text: Passage) -> np.ndarray:
+        """Mean numbers of runs of chosen tokens by length: chosen tokens may be neighbours by chance."""
+        segments = items_of(text, whole_words=False).segments
+        num_tokens, longest = segments.sum(), segments.max(initial=0)
+        chosen = np.zeros(longest + 1)
+        for beside in (0, 1, 2):  # neighbours that must not be chosen
+            runs = np.arange(longest + 1)
+            rest = np.subtract.outer(segments, runs)
+            ways = {0: rest == 0, 1: 2 * (rest > 0), 2: np.maximum(rest - 1, 0)}[beside].sum(axis=0)
+            chosen += ways * self._chance(runs, beside, num_tokens, self.wanted(text))
+        chosen[0] = 0
+        return chosen
+
+    def _chance(self, runs: np.ndarray, beside: int, num_tokens: int, wanted: int) -> np.ndarray:
+        """Probability that n given tokens are all chosen and `beside` others are not, for n = 0, 1, 2, ..."""
+        if self.count == "bernoulli":
+            return self.rate**runs * (1 - self.rate) ** beside
+        earlier = runs[:-1]
+        chance = np.concatenate([[1.0], np.cumprod((wanted - earlier).clip(0) / (num_tokens - earlier))])
+        for each in range(beside):
+            chance *= (num_tokens - wanted - each) / (num_tokens - runs - each).clip(1)
+        return chance

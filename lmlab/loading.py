@@ -66,8 +66,10 @@ class LanguageModel:
     @property
     def context(self) -> int | None:
         """The longest sequence whose learned positions were trained; None for models with relative positions."""
-        limit = self.model.max_positions
-        return None if limit is None else min(limit, self.config.seq_len)
+        if self.model.max_positions is None:
+            return None
+        trained = self.learner.objective.sequence_length(self.config.seq_len, self.model.layout)
+        return min(self.model.max_positions, trained)
 
     @torch.no_grad()
     def logits(
@@ -181,6 +183,7 @@ class LanguageModel:
         end = self.tokenizer.eos_id
         return self.tokenizer.decode(ids[: ids.index(end)] if end in ids else ids)
 
+    @torch.no_grad()
     def stream(
         self,
         prompt: str,
@@ -196,10 +199,15 @@ class LanguageModel:
             raise UserError(f"this model continues no text; it was trained to {_abilities(self.config)}")
         ids = self.tokenizer.encode(prompt) or [self.tokenizer.eos_id]  # after an end, a new document begins
         never = self.tokenizer.special_ids - {self.tokenizer.eos_id}
+        read = torch.tensor([ids] * num_samples, device=self.device)
+        if self.model.layout == "decoder":
+            steps, written = decoder_steps(self.model, self.context, self.learner.objective.sees_prompt_whole), read
+        else:
+            steps, written = encoder_decoder_steps(self.model, read), torch.full_like(read[:, :1], self.model.start_id)
         return continue_tokens(
-            decoder_steps(self.model, self.context),
+            steps,
             self._head(),
-            torch.tensor([ids] * num_samples, device=self.device),
+            written,
             max_new_tokens,
             stop_id=self.tokenizer.eos_id,
             temperature=temperature,

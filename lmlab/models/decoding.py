@@ -64,8 +64,11 @@ def continue_tokens(
         tokens = torch.cat([tokens, new[:, None]], dim=1)
 
 
-def decoder_steps(model: nn.Module, max_positions: int | None) -> NextHidden:
-    """Run a decoder with a cache; text longer than `max_positions` is read anew from the last half of them."""
+def decoder_steps(model: nn.Module, max_positions: int | None, sees_prompt_whole: bool = False) -> NextHidden:
+    """Run a decoder with a cache; text longer than `max_positions` is read anew from the last half of them.
+
+    With `sees_prompt_whole`, tokens that are read together see each other in both directions (a prefix LM's inputs).
+    """
     cache, seen, start = model.new_cache(), 0, 0
 
     def next_hidden(tokens: Tensor) -> Tensor:
@@ -73,7 +76,9 @@ def decoder_steps(model: nn.Module, max_positions: int | None) -> NextHidden:
         if max_positions is not None and tokens.shape[1] - start > max_positions:
             cache = model.new_cache()
             seen = start = tokens.shape[1] - max(1, max_positions // 2)
-        hidden = model(tokens[:, seen:], cache=cache)
+        new = tokens[:, seen:]
+        is_prompt = sees_prompt_whole and seen == start
+        hidden = model(new, prefix_mask=torch.ones_like(new, dtype=torch.bool) if is_prompt else None, cache=cache)
         seen = tokens.shape[1]
         return hidden[:, -1]
 

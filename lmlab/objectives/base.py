@@ -2,7 +2,9 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -10,6 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from lmlab.batch import Batch
+from lmlab.corruptions.base import Corruption
+from lmlab.text.passage import Pair, Passage
+from lmlab.text.store import TokenStore
+from lmlab.text.tokenizer import Tokenizer
 
 MAX_EXPONENT = 700.0  # a loss of a model that has diverged; its perplexity is past all numbers anyway
 
@@ -30,25 +36,54 @@ class Score(NamedTuple):
 
 
 class Objective(ABC):
-    """Makes neutral examples from units of text, and owns the loss.
+    """What a model is asked: neutral examples made from units of text, and their loss.
+
+    Most objectives are a `Question`, asked in one forward pass; a sum may need several.
 
     Attributes:
         layouts: the models it can ask.
-        unit: "block" (running text) or "sentence_pair".
+        unit: "block" (running text), or pairs: "sentence_pair" (b follows a, or is of another document) and
+            "consecutive_pair" (b follows a).
         corruption_needs: class attributes that its corruption must have; None if it takes none but `none`.
         answers: what a model it has trained can be asked afterwards, as pairs (layout, "fill" or "generate").
+        sees_prompt_whole: a decoder it has trained to generate reads a prompt in both directions, as it read inputs.
         pools: it asks about the sequence as a whole, through the hidden state of the first token.
-        token_term: the term of the loss that predicts tokens, and so has a perplexity; None if none does.
+        terms: names of the terms of its loss; the first one's accuracy is the objective's.
+        token_term: the term that predicts tokens, and so has a perplexity; None if none does.
         weights: factor of each term in the loss, 1 where it is not named.
+        corruption: what hides something from the model, or None.
     """
 
     layouts: ClassVar[tuple[str, ...]]
     unit: ClassVar[str] = "block"
     corruption_needs: ClassVar[tuple[str, ...] | None] = None
-    pools: ClassVar[bool] = False
+    pools: bool = False
     answers: ClassVar[tuple[tuple[str, str], ...]] = ()
+    sees_prompt_whole: bool = False
+    terms: tuple[str, ...]
     token_term: str | None = None
-    weights: ClassVar[dict[str, float]] = {}
+    weights: Mapping[str, float] = MappingProxyType({})
+    corruption: Corruption | None = None
+
+    @property
+    @abstractmethod
+    def passes(self) -> "list[Question]":
+        """What is asked, one forward pass each."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """What must be known of a passage: see `Corruption.reads`."""
+        return self.corruption.reads if self.corruption is not None else ()
+
+    @property
+    def learns(self) -> bool:
+        """Whether `learn` must be called before anything is asked: see `Corruption.learns`."""
+        return self.corruption is not None and self.corruption.learns
+
+    def learn(self, store: TokenStore, tokenizer: Tokenizer, cache_dir: str | Path | None = None) -> None:
+        """Let the corruption look at the training text: see `Corruption.learn`."""
+        if self.learns:
+            self.corruption.learn(store, tokenizer, cache_dir)
 
     def block_length(self, seq_len: int) -> int:
         """Tokens of text that make one sequence of at most `seq_len` tokens."""
@@ -59,31 +94,43 @@ class Objective(ABC):
         return 0
 
     def sequence_length(self, seq_len: int, layout: str) -> int:
-        """Tokens that a model of this layout reads at once. Raises ValueError when the question cannot be asked."""
+        """Tokens that a model of this layout reads at once. Raises UserError when the question cannot be asked."""
         return seq_len
-
-    @abstractmethod
-    def example(self, unit: np.ndarray | dict, generator: np.random.Generator) -> Example:
-        """Turn a unit of text into a question; `generator` is the only source of chance."""
 
     @abstractmethod
     def heads(self, model: nn.Module) -> dict[str, nn.Module]:
         """Make the parts that answer this question from hidden states."""
 
+
+class Question(Objective):
+    """An objective that is asked in one forward pass."""
+
+    @property
+    def passes(self) -> "list[Question]":
+        return [self]
+
     @abstractmethod
-    def counts(self, targets: dict[str, Tensor]) -> dict[str, int]:
+    def example(self, unit: Passage | Pair, generator: np.random.Generator) -> Example:
+        """Turn a unit of text into a question; `generator` is the only source of chance."""
+
+    @abstractmethod
+    def counts(self, batch: Batch) -> dict[str, int]:
         """Return how many predictions each term of the loss sums over."""
+
+    def ask(self, model: nn.Module, heads: nn.ModuleDict, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Run the model; return its hidden states and what `losses` holds them against."""
+        return model(**batch.inputs), batch.targets
 
     @abstractmethod
     def losses(self, hidden: Tensor, heads: nn.ModuleDict, targets: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the loss in nats of each term, summed over its predictions."""
+        """Return the loss in nats of each term, summed over its predictions and times its weight."""
 
     @abstractmethod
     def scores(self, hidden: Tensor, heads: nn.ModuleDict, targets: dict[str, Tensor]) -> dict[str, Score]:
-        """As `losses`, with the number of right answers; for validation."""
+        """As `losses` without weights, with the number of right answers; for validation."""
 
 
-class VocabularyObjective(Objective):
+class VocabularyObjective(Question):
     """Asks for tokens: a cross-entropy over the vocabulary at `targets["labels"]` (N,).
 
     Attributes:
@@ -93,14 +140,18 @@ class VocabularyObjective(Objective):
     name: ClassVar[str]
 
     @property
+    def terms(self) -> tuple[str, ...]:
+        return (self.name,)
+
+    @property
     def token_term(self) -> str:
         return self.name
 
     def heads(self, model: nn.Module) -> dict[str, nn.Module]:
         return {"vocabulary": model.vocabulary_head()}
 
-    def counts(self, targets: dict[str, Tensor]) -> dict[str, int]:
-        return {self.name: len(targets["labels"])}
+    def counts(self, batch: Batch) -> dict[str, int]:
+        return {self.name: len(batch.targets["labels"])}
 
     def losses(self, hidden: Tensor, heads: nn.ModuleDict, targets: dict[str, Tensor]) -> dict[str, Tensor]:
         hidden, labels = at_labels(hidden, targets)
@@ -128,7 +179,9 @@ class Learner(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Summed loss of each term of the objective."""
-        return self.objective.losses(self.model(**batch.inputs), self.heads, batch.targets)
+        objective = self.objective.passes[batch.part]
+        hidden, targets = objective.ask(self.model, self.heads, batch)
+        return objective.losses(hidden, self.heads, targets)
 
     @torch.no_grad()
     def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:
@@ -143,15 +196,16 @@ class Learner(nn.Module):
         sums: dict[str, np.ndarray] = {}
         for batch in batches:
             batch = batch.to(device)
-            scores = self.objective.scores(self.model(**batch.inputs), self.heads, batch.targets)
-            for term, score in scores.items():
+            objective = self.objective.passes[batch.part]
+            hidden, targets = objective.ask(self.model, self.heads, batch)
+            for term, score in objective.scores(hidden, self.heads, targets).items():
                 figures = np.array([float(score.loss), float(score.num_correct), batch.counts[term]])
                 sums[term] = sums.get(term, 0) + figures
         self.train(was_training)
         return summarize(sums, self.objective.token_term, self.objective.weights)
 
 
-def summarize(sums: dict[str, np.ndarray], token_term: str | None, weights: dict[str, float]) -> dict[str, float]:
+def summarize(sums: dict[str, np.ndarray], token_term: str | None, weights: Mapping[str, float]) -> dict[str, float]:
     """Turn (summed loss, right answers, predictions) of each term into named metrics."""
     losses = {term: float(loss / count) for term, (loss, _, count) in sums.items()}
     accuracies = {term: float(correct / count) for term, (_, correct, count) in sums.items()}

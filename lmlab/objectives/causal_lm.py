@@ -3,6 +3,7 @@
 import numpy as np
 
 from lmlab.objectives.base import Example, VocabularyObjective
+from lmlab.text.passage import Passage
 
 
 class CausalLm(VocabularyObjective):
@@ -22,5 +23,5 @@ class CausalLm(VocabularyObjective):
     def block_overlap(self) -> int:
         return 1
 
-    def example(self, unit: np.ndarray, generator: np.random.Generator) -> Example:
-        return {"inputs": unit[:0], "targets": unit}
+    def example(self, unit: Passage, generator: np.random.Generator) -> Example:
+        return {"inputs": unit.tokens[:0], "targets": unit.tokens}

@@ -6,6 +6,7 @@ from lmlab.batch import IGNORE
 from lmlab.corruptions.base import Corruption
 from lmlab.objectives.base import Example, VocabularyObjective
 from lmlab.objectives.sequences import NUM_BLOCK_SPECIALS, Wrapper
+from lmlab.text.passage import Pair, Passage
 
 
 class Mlm(VocabularyObjective):
@@ -20,19 +21,15 @@ class Mlm(VocabularyObjective):
     answers = (("encoder", "fill"),)
     name = "mlm"
 
-    def __init__(
-        self, corruption: Corruption, cls_id: int, sep_id: int, mask_id: int, special_ids: frozenset[int] = frozenset()
-    ):
-        if None in (cls_id, sep_id, mask_id):
-            raise ValueError("mlm needs a tokenizer with [CLS], [SEP] and [MASK] (or <s>, </s> and <mask>)")
+    def __init__(self, corruption: Corruption, cls_id: int, sep_id: int):
         self.corruption = corruption
-        self.wrap = Wrapper(cls_id, sep_id, special_ids)
+        self.wrap = Wrapper(cls_id, sep_id)
 
     def block_length(self, seq_len: int) -> int:
         return seq_len - NUM_BLOCK_SPECIALS
 
-    def example(self, unit: np.ndarray | dict, generator: np.random.Generator) -> Example:
-        tokens, segment_ids, ordinary = self.wrap(unit)
-        corrupted = self.corruption(tokens, ordinary, generator)
-        example = {"inputs": corrupted.tokens, "labels": np.where(corrupted.noise, tokens, IGNORE)}
+    def example(self, unit: Passage | Pair, generator: np.random.Generator) -> Example:
+        text, segment_ids = self.wrap(unit)
+        corrupted = self.corruption(text, generator)
+        example = {"inputs": corrupted.tokens, "labels": np.where(corrupted.noise, text.tokens, IGNORE)}
         return example if segment_ids is None else example | {"segment_ids": segment_ids}

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from lmlab.models.layers.attention import padding_bias
 from lmlab.models.layers.vocabulary import VocabularyHead
 
 
@@ -63,10 +64,18 @@ def _truncated(weight: Tensor, std: float) -> Tensor:
     return nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
 
 
+def mask_bias(attention_mask: Tensor | None, prefix_mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """Bias that hides padding and, for a prefix LM, the future behind the prefix; None without either mask."""
+    padding = None if attention_mask is None else padding_bias(attention_mask, dtype)
+    prefix = None if prefix_mask is None else prefix_bias(prefix_mask, dtype)
+    if padding is None or prefix is None:
+        return padding if prefix is None else prefix
+    return padding + prefix
+
+
 def prefix_bias(prefix_mask: Tensor, dtype: torch.dtype) -> Tensor:
     """Bias (B, 1, T, T) of a prefix LM: all see the prefix, true in `prefix_mask` (B, T); the rest is causal."""
     length = prefix_mask.shape[1]
-    causal = torch.ones(length, length, dtype=torch.bool, device=prefix_mask.device).tril_()
-    visible = causal | prefix_mask[:, None, :].bool()
-    bias = torch.zeros(visible.shape, dtype=dtype, device=prefix_mask.device)
-    return bias.masked_fill_(~visible, torch.finfo(dtype).min)[:, None]
+    lowest = torch.finfo(dtype).min
+    future = torch.full((length, length), lowest, dtype=dtype, device=prefix_mask.device).triu_(1)
+    return (future * ~prefix_mask.bool()[:, None, :])[:, None]

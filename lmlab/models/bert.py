@@ -4,6 +4,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from lmlab.errors import UserError
 from lmlab.models.base import Model, initialize
 from lmlab.models.layers.attention import Attention, padding_bias
 from lmlab.models.layers.block import Block, Stack
@@ -18,6 +19,8 @@ class Bert(Model):
     Args:
         vocab_size: rows of the token embedding.
         hidden_size: width of the hidden states.
+        embedding_size: width of the embeddings, projected to hidden_size where it is another (ALBERT, ELECTRA: Lan et
+            al. 2019, arXiv:1909.11942, section 3.1); hidden_size when null.
         num_layers: number of blocks.
         num_heads: attention heads of a block.
         intermediate_size: width inside the feed-forward network.
@@ -49,36 +52,61 @@ class Bert(Model):
         norm_eps: float = 1e-12,
         pre_norm: bool = False,
         init_std: float = 0.02,
+        embedding_size: int | None = None,
     ):
         super().__init__()
         self.vocab_size, self.hidden_size, self.max_positions = vocab_size, hidden_size, max_positions
+        self.embedding_size = embedding_size or hidden_size
         self.activation, self.init_std = activation, init_std
-        self.norm = partial(nn.LayerNorm, hidden_size, eps=norm_eps)
-        self.tokens = nn.Embedding(vocab_size, hidden_size)
-        self.positions = nn.Embedding(max_positions, hidden_size)
-        self.segments = nn.Embedding(num_segments, hidden_size)
-        self.embedding_norm = self.norm()
+        self.norm = partial(nn.LayerNorm, eps=norm_eps)
+        norm = partial(self.norm, hidden_size)
+        self.tokens = nn.Embedding(vocab_size, self.embedding_size)
+        self.positions = nn.Embedding(max_positions, self.embedding_size)
+        self.segments = nn.Embedding(num_segments, self.embedding_size)
+        self.embedding_norm = self.norm(self.embedding_size)
         self.embedding_dropout = Dropout(dropout)
+        self.embedding_projection = self._projection()
         self.stack = Stack(
             (
                 Block(
                     attention=Attention(hidden_size, num_heads, dropout=attention_dropout),
                     feed_forward=FeedForward(hidden_size, intermediate_size, activation),
-                    norm=self.norm,
+                    norm=norm,
                     dropout=dropout,
                     pre_norm=pre_norm,
                 )
                 for _ in range(num_layers)
             ),
-            final_norm=self.norm() if pre_norm else None,
+            final_norm=norm() if pre_norm else None,
         )
         initialize(self, std=init_std)
+
+    def _projection(self) -> nn.Module:
+        """From the width of the embeddings to that of the blocks, where it is another."""
+        if self.embedding_size == self.hidden_size:
+            return nn.Identity()
+        projection = nn.Linear(self.embedding_size, self.hidden_size)
+        initialize(projection, std=self.init_std)
+        return projection
+
+    def share_embeddings(self, other: Model) -> None:
+        """Read tokens, positions and segments by the embeddings and the norm of `other`, whatever their width.
+
+        Heads over the vocabulary must be made after it. Raises UserError when the other is no BERT.
+        """
+        if not isinstance(other, Bert):
+            raise UserError(f"{type(other).__name__} has no embeddings that a BERT could share; choose a BERT")
+        self.tokens, self.positions, self.segments = other.tokens, other.positions, other.segments
+        self.embedding_norm, self.embedding_size = other.embedding_norm, other.embedding_size
+        self.max_positions = other.max_positions
+        self.embedding_projection = self._projection()
 
     def embed(self, input_ids: Tensor, segment_ids: Tensor | None = None) -> Tensor:
         """(B, T) -> (B, T, H); without segments every token belongs to the first."""
         place = self.positions.weight[: input_ids.shape[1]]
         kind = self.segments.weight[0] if segment_ids is None else self.segments(segment_ids)
-        return self.embedding_dropout(self.embedding_norm(self.tokens(input_ids) + (place + kind)))
+        embedded = self.embedding_norm(self.tokens(input_ids) + (place + kind))
+        return self.embedding_projection(self.embedding_dropout(embedded))
 
     def forward(
         self,
@@ -94,10 +122,10 @@ class Bert(Model):
         return self.stack(x, bias, positions=positions, hidden_states=hidden_states)
 
     def vocabulary_head(self) -> VocabularyHead:
-        """Dense layer, activation and norm, then the token embedding with a bias per token."""
-        dense = nn.Linear(self.hidden_size, self.hidden_size)
+        """Dense layer to the embedding's width, activation and norm; the token embedding with a bias per token."""
+        dense = nn.Linear(self.hidden_size, self.embedding_size)
         initialize(dense, std=self.init_std)
-        transform = nn.Sequential(dense, Activation(self.activation), self.norm())
+        transform = nn.Sequential(dense, Activation(self.activation), self.norm(self.embedding_size))
         return VocabularyHead(self.tokens.weight, bias=True, transform=transform)
 
 

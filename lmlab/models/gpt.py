@@ -4,9 +4,9 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from lmlab.models.base import Model, initialize, prefix_bias
-from lmlab.models.layers.attention import Attention, KeyValueCache, padding_bias
-from lmlab.models.layers.block import Block, Stack
+from lmlab.models.base import Model, initialize, mask_bias
+from lmlab.models.layers.attention import Attention, KeyValueCache
+from lmlab.models.layers.block import Block, Stack, num_seen
 from lmlab.models.layers.dropout import Dropout
 from lmlab.models.layers.feed_forward import FeedForward
 from lmlab.models.layers.vocabulary import VocabularyHead
@@ -27,6 +27,7 @@ class Gpt(Model):
         attention_dropout: on attention weights.
         norm_eps: of the layer normalisations.
         pre_norm: normalise the input of each part and once at the end (GPT-2), or the residual sums (GPT-1).
+        bidirectional_prefix: the tokens of `prefix_mask` see each other in both directions; false leaves them causal.
         init_std: deviation of the normal distribution of all matrices; with `pre_norm` those that end on the
             residual stream are drawn smaller by sqrt(2 * num_layers).
     """
@@ -46,10 +47,12 @@ class Gpt(Model):
         attention_dropout: float = 0.1,
         norm_eps: float = 1e-5,
         pre_norm: bool = True,
+        bidirectional_prefix: bool = True,
         init_std: float = 0.02,
     ):
         super().__init__()
         self.vocab_size, self.hidden_size, self.max_positions = vocab_size, hidden_size, max_positions
+        self.bidirectional_prefix = bidirectional_prefix
         norm = partial(nn.LayerNorm, hidden_size, eps=norm_eps)
         self.tokens = nn.Embedding(vocab_size, hidden_size)
         self.positions = nn.Embedding(max_positions, hidden_size)
@@ -87,18 +90,15 @@ class Gpt(Model):
 
         Args:
             attention_mask: (B, T), true at real tokens; not needed for padding on the right, which nothing sees.
-            prefix_mask: (B, T), true at tokens that all others may see (prefix LM).
+            prefix_mask: (B, T), true at tokens that all others may see (prefix LM, if `bidirectional_prefix`).
             positions: flat indices (N,) of B * T; the result is then (N, H).
             cache: of the tokens before `input_ids`, from `new_cache`.
         """
-        start = 0 if cache is None or cache[0][0].keys is None else cache[0][0].keys.shape[2]
+        start = num_seen(cache)
         places = self.positions.weight[start : start + input_ids.shape[1]]
         x = self.embedding_dropout(self.tokens(input_ids) + places)
-        bias = None if attention_mask is None else padding_bias(attention_mask, x.dtype)
-        if prefix_mask is not None:
-            visible = prefix_bias(prefix_mask, x.dtype)
-            bias = visible if bias is None else visible + bias
-        causal = prefix_mask is None
+        prefix_mask = prefix_mask if self.bidirectional_prefix else None
+        bias, causal = mask_bias(attention_mask, prefix_mask, x.dtype), prefix_mask is None
         return self.stack(x, bias, causal, positions=positions, cache=cache, hidden_states=hidden_states)
 
     def new_cache(self) -> list[tuple[KeyValueCache, KeyValueCache]]:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from lmlab.models.base import Model
 from lmlab.models.layers.attention import Attention, KeyValueCache, padding_bias
-from lmlab.models.layers.block import Block, Stack
+from lmlab.models.layers.block import Block, Stack, num_seen
 from lmlab.models.layers.dropout import Dropout
 from lmlab.models.layers.feed_forward import FeedForward
 from lmlab.models.layers.positions import RelativePositionBias
@@ -22,6 +22,8 @@ class T5(Model):
         hidden_size: width of the hidden states.
         num_layers: blocks of the encoder.
         num_decoder_layers: blocks of the decoder; as many as the encoder's when null.
+        shared: the decoder's blocks have the self-attention, feed-forward network and norms of the encoder's, and
+            cross-attention of their own (section 3.2 of the paper).
         num_heads: attention heads of a block.
         head_size: width of a head, free of hidden_size / num_heads.
         intermediate_size: width inside the feed-forward network.
@@ -53,53 +55,37 @@ class T5(Model):
         norm_eps: float = 1e-6,
         num_buckets: int = 32,
         max_distance: int = 128,
+        shared: bool = False,
     ):
         super().__init__()
-        self.vocab_size, self.hidden_size, self.start_id, self.tied = vocab_size, hidden_size, pad_id, tied
-        attention = partial(Attention, hidden_size, num_heads, head_size, dropout=dropout, bias=False, scaled=False)
-        feed_forward = partial(
-            FeedForward, hidden_size, intermediate_size, activation, dropout=dropout, bias=False, gated=gated
-        )
-        norm = partial(nn.RMSNorm, hidden_size, eps=norm_eps)
-
-        def stack(depth: int, decoder: bool) -> Stack:
-            blocks = (
-                Block(
-                    attention=attention(),
-                    cross_attention=attention() if decoder else None,
-                    feed_forward=feed_forward(),
-                    norm=norm,
-                    dropout=dropout,
-                    pre_norm=True,
-                )
-                for _ in range(depth)
+        num_decoder_layers = num_decoder_layers or num_layers
+        if shared and num_decoder_layers != num_layers:
+            raise ValueError(
+                f"shared blocks need a decoder as deep as the encoder: num_layers={num_layers} and"
+                f" num_decoder_layers={num_decoder_layers} differ"
             )
-            return Stack(blocks, final_norm=norm(), causal=decoder)
-
+        self.vocab_size, self.hidden_size, self.start_id, self.tied = vocab_size, hidden_size, pad_id, tied
+        stack = partial(
+            t5_stack,
+            hidden_size=hidden_size,
+            num_heads=num_heads,
+            head_size=head_size,
+            intermediate_size=intermediate_size,
+            activation=activation,
+            gated=gated,
+            dropout=dropout,
+            norm_eps=norm_eps,
+        )
         self.tokens = nn.Embedding(vocab_size, hidden_size)
-        self.encoder = stack(num_layers, decoder=False)
-        self.decoder = stack(num_decoder_layers or num_layers, decoder=True)
+        self.encoder = stack(num_layers)
+        self.decoder = stack(num_decoder_layers, causal=True, cross_attend=True)
+        if shared:
+            for block, encoder_block in zip(self.decoder.blocks, self.encoder.blocks, strict=True):
+                block.share(encoder_block)
         self.encoder_positions = RelativePositionBias(num_heads, num_buckets, max_distance, bidirectional=True)
         self.decoder_positions = RelativePositionBias(num_heads, num_buckets, max_distance, bidirectional=False)
         self.dropout = Dropout(dropout)
-        self._initialize()
-
-    def _initialize(self) -> None:
-        """Mesh TensorFlow's: the query's 1 / sqrt(head size) stands in for the missing scale of the scores."""
-        width = self.hidden_size
-        nn.init.normal_(self.tokens.weight, std=1.0)
-        for module in self.modules():
-            if isinstance(module, Attention):
-                query, key, value = module.query_key_value.weight.data.chunk(3)
-                nn.init.normal_(query, std=(width * module.head_size) ** -0.5)
-                nn.init.normal_(key, std=width**-0.5)
-                nn.init.normal_(value, std=width**-0.5)
-                nn.init.normal_(module.output.weight, std=module.inner_size**-0.5)
-            elif isinstance(module, FeedForward):
-                for linear in filter(None, (module.expand, module.gate, module.contract)):
-                    nn.init.normal_(linear.weight, std=linear.in_features**-0.5)
-            elif isinstance(module, RelativePositionBias):
-                nn.init.normal_(module.scores.weight, std=width**-0.5)
+        initialize_t5(self)
 
     def encode(
         self,
@@ -127,8 +113,7 @@ class T5(Model):
         """Hidden states of the decoder (B, T, H), or (N, H) at flat `positions`, over the encoder's (B, S, H)."""
         x = self.dropout(self.tokens(decoder_input_ids))
         length = x.shape[1]
-        seen = 0 if cache is None or cache[0][0].keys is None else cache[0][0].keys.shape[2]
-        bias = self.decoder_positions(length, seen + length)
+        bias = self.decoder_positions(length, num_seen(cache) + length)
         if decoder_attention_mask is not None:
             bias = bias + padding_bias(decoder_attention_mask, x.dtype)
         memory_bias = None if attention_mask is None else padding_bias(attention_mask, x.dtype)
@@ -170,7 +155,60 @@ class T5(Model):
 
     def vocabulary_head(self) -> VocabularyHead:
         """The embedding with the hidden states scaled by H ** -0.5, or a matrix of its own (v1.1)."""
-        if self.tied:
-            return VocabularyHead(self.tokens.weight, scale=self.hidden_size**-0.5)
-        own = nn.Parameter(self.tokens.weight.detach().clone().normal_(std=self.hidden_size**-0.5))
-        return VocabularyHead(own)
+        return t5_vocabulary_head(self.tokens, self.tied)
+
+
+def t5_stack(
+    depth: int,
+    hidden_size: int,
+    num_heads: int,
+    head_size: int,
+    intermediate_size: int,
+    activation: str,
+    gated: bool,
+    dropout: float,
+    norm_eps: float,
+    causal: bool = False,
+    cross_attend: bool = False,
+) -> Stack:
+    """Pre-norm blocks without biases, and without the scale of the scores that `initialize_t5` makes up for."""
+    attention = partial(Attention, hidden_size, num_heads, head_size, dropout=dropout, bias=False, scaled=False)
+    norm = partial(nn.RMSNorm, hidden_size, eps=norm_eps)
+    blocks = (
+        Block(
+            attention=attention(),
+            cross_attention=attention() if cross_attend else None,
+            feed_forward=FeedForward(hidden_size, intermediate_size, activation, dropout, bias=False, gated=gated),
+            norm=norm,
+            dropout=dropout,
+            pre_norm=True,
+        )
+        for _ in range(depth)
+    )
+    return Stack(blocks, final_norm=norm(), causal=causal)
+
+
+def initialize_t5(model: Model) -> None:
+    """Mesh TensorFlow's: the query's 1 / sqrt(head size) stands in for the missing scale of the scores."""
+    width = model.hidden_size
+    nn.init.normal_(model.tokens.weight, std=1.0)
+    for module in model.modules():
+        if isinstance(module, Attention):
+            query, key, value = module.query_key_value.weight.data.chunk(3)
+            nn.init.normal_(query, std=(width * module.head_size) ** -0.5)
+            nn.init.normal_(key, std=width**-0.5)
+            nn.init.normal_(value, std=width**-0.5)
+            nn.init.normal_(module.output.weight, std=module.inner_size**-0.5)
+        elif isinstance(module, FeedForward):
+            for linear in filter(None, (module.expand, module.gate, module.contract)):
+                nn.init.normal_(linear.weight, std=linear.in_features**-0.5)
+        elif isinstance(module, RelativePositionBias):
+            nn.init.normal_(module.scores.weight, std=width**-0.5)
+
+
+def t5_vocabulary_head(tokens: nn.Embedding, tied: bool) -> VocabularyHead:
+    """Score by the embedding, the hidden states scaled by H ** -0.5, or by a matrix of its own (v1.1)."""
+    scale = tokens.embedding_dim**-0.5
+    if tied:
+        return VocabularyHead(tokens.weight, scale=scale)
+    return VocabularyHead(nn.Parameter(tokens.weight.detach().clone().normal_(std=scale)))

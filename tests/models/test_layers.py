@@ -13,6 +13,7 @@ from lmlab.models.layers.attention import attend
 from lmlab.models.layers.dropout import Dropout
 from lmlab.models.layers.positions import relative_buckets
 from lmlab.models.t5 import T5
+from lmlab.models.t5_decoder import T5Decoder
 
 # T5's buckets, 32 of them up to 128, as first distance of each: looking back in both directions, and causal.
 BIDIRECTIONAL_STARTS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 23, 32, 46, 64, 91]
@@ -104,6 +105,22 @@ def test_vocabulary_cross_entropy_equals_the_plain_one(max_logits, with_bias, mo
     assert num_correct == (head(hidden).argmax(-1) == labels).sum()
 
 
+@pytest.mark.parametrize("max_logits", [2**25, 1000 * 23], ids=["one chunk", "several chunks"])
+def test_tokens_are_drawn_from_their_distribution(max_logits, monkeypatch):
+    monkeypatch.setattr(vocabulary, "MAX_LOGITS", max_logits)
+    torch.manual_seed(0)
+    head = vocabulary.VocabularyHead(torch.nn.Parameter(torch.randn(23, 6)), bias=True)
+    hidden, rows = torch.randn(2, 6), 20_000
+    generator = torch.Generator().manual_seed(0)
+    drawn = head.sample(hidden.repeat_interleave(rows, 0), generator).view(2, rows)
+    expected = head(hidden).softmax(-1) * rows
+    counts = torch.stack([row.bincount(minlength=23) for row in drawn])
+    chi_square = ((counts - expected) ** 2 / expected).sum(1)
+    assert (chi_square < 44).all()  # 22 degrees of freedom: one in 300 lies above
+    again = head.sample(hidden.repeat_interleave(rows, 0), generator.manual_seed(0))
+    assert torch.equal(again, drawn.flatten())
+
+
 def small_models():
     torch.manual_seed(0)
     return [
@@ -113,10 +130,12 @@ def small_models():
             T5(50, 0, 16, 2, 2, 2, 8, 32),
             {"input_ids": torch.randint(0, 50, (2, 7)), "decoder_input_ids": torch.randint(0, 50, (2, 9))},
         ),
+        (T5Decoder(50, 16, 2, 2, 8, 32), {"input_ids": torch.randint(0, 50, (2, 9))}),
+        (Bert(50, 16, 2, 2, 32, max_positions=12, embedding_size=6), {"input_ids": torch.randint(0, 50, (2, 9))}),
     ]
 
 
-@pytest.mark.parametrize("case", range(3), ids=["bert", "gpt", "t5"])
+@pytest.mark.parametrize("case", range(5), ids=["bert", "gpt", "t5", "t5_decoder", "narrow embeddings"])
 def test_hidden_states_at_positions_are_rows_of_all_hidden_states(case):
     model, inputs = small_models()[case]
     model.eval()
@@ -125,7 +144,7 @@ def test_hidden_states_at_positions_are_rows_of_all_hidden_states(case):
     torch.testing.assert_close(model(**inputs, positions=positions), rows)
 
 
-@pytest.mark.parametrize("case", range(3), ids=["bert", "gpt", "t5"])
+@pytest.mark.parametrize("case", range(5), ids=["bert", "gpt", "t5", "t5_decoder", "narrow embeddings"])
 def test_padding_changes_nothing(case):
     model, inputs = small_models()[case]
     model.eval()
@@ -136,29 +155,80 @@ def test_padding_changes_nothing(case):
     torch.testing.assert_close(model(**longer, attention_mask=mask)[:, : expected.shape[1]], expected)
 
 
-def test_a_decoder_sees_its_prefix_in_both_directions_and_no_other_future():
-    model, inputs = small_models()[1]
-    model.eval()
-    ids = inputs["input_ids"]
-    prefix = torch.arange(9).expand(2, -1) < 4
-
-    def reads(changed: int, at: int) -> bool:
-        other = ids.clone()
-        other[:, changed] = (other[:, changed] + 1) % 50
-        before, after = model(ids, prefix_mask=prefix)[:, at], model(other, prefix_mask=prefix)[:, at]
-        return not torch.equal(before, after)
-
-    assert reads(changed=3, at=0)  # inside the prefix, ahead
-    assert not reads(changed=6, at=5)  # behind it, ahead
-    assert reads(changed=5, at=6)
+def decoders(**options) -> list[torch.nn.Module]:
+    torch.manual_seed(0)
+    return [
+        Gpt(50, 16, 2, 2, max_positions=12, **options).eval(),
+        T5Decoder(50, 16, 2, 2, 8, 32, **options).eval(),
+    ]
 
 
-@pytest.mark.parametrize("case", [1, 2], ids=["gpt", "t5"])
+IDS = torch.arange(18).view(2, 9)
+PREFIX = torch.arange(9) < torch.tensor([[4], [6]])
+
+
+@pytest.mark.parametrize("case", range(2), ids=["gpt", "t5_decoder"])
+@pytest.mark.parametrize("bidirectional", [True, False], ids=["prefix LM", "LM"])
+def test_what_a_decoder_sees(case, bidirectional):
+    model = decoders(bidirectional_prefix=bidirectional)[case]
+    before = model(IDS, prefix_mask=PREFIX)
+    for changed in range(9):
+        other = IDS.clone()
+        other[:, changed] += 20
+        reads = (model(other, prefix_mask=PREFIX) != before).any(-1)  # (B, T): who notices
+        expected = torch.arange(9) >= changed
+        if bidirectional:
+            expected = expected | PREFIX[:, changed, None]
+        assert torch.equal(reads, expected.expand(2, -1))
+    if not bidirectional:
+        assert torch.equal(before, model(IDS))
+
+
+@pytest.mark.parametrize("case", range(2), ids=["gpt", "t5_decoder"])
+def test_a_prefix_lm_is_the_same_blocks_under_a_mask_written_out(case):
+    model = decoders()[case]
+    visible = torch.tensor([[[s <= t or PREFIX[b, s] for s in range(9)] for t in range(9)] for b in range(2)])
+    bias = torch.zeros(2, 1, 9, 9).masked_fill(~visible[:, None], -math.inf)
+    if case == 0:
+        x = model.tokens(IDS) + model.positions.weight[:9]
+    else:
+        x = model.tokens(IDS)
+        distance = torch.arange(9)[None, :] - torch.arange(9)[:, None]
+        bias = bias + model.positions.scores(relative_buckets(distance, 32, 128, bidirectional=True)).permute(2, 0, 1)
+    for block in model.stack.blocks:
+        x = block(x, bias)
+    torch.testing.assert_close(model(IDS, prefix_mask=PREFIX), model.stack.final_norm(x))
+
+
+def test_shared_blocks_are_an_encoder_and_a_decoder_with_equal_weights():
+    torch.manual_seed(0)
+    shared = T5(50, 0, 16, 2, None, 2, 8, 32, shared=True, dropout=0.0)
+    apart = T5(50, 0, 16, 2, None, 2, 8, 32, dropout=0.0)
+    apart.load_state_dict(shared.state_dict())  # which names a shared weight on both sides
+    cross_attention = 2 * (4 * 16 * 2 * 8 + 16)  # with its norm, in two blocks
+    decoder = sum(weight.numel() for weight in apart.decoder.blocks.parameters())
+    ours, theirs = (sum(weight.numel() for weight in model.parameters()) for model in (shared, apart))
+    assert theirs - ours == decoder - cross_attention == 2 * (4 * 16 * 2 * 8 + 2 * 16 * 32 + 2 * 16)
+    inputs = {"input_ids": torch.arange(14).view(2, 7), "decoder_input_ids": IDS}
+    gradients = []
+    for model in (shared, apart):
+        hidden = model(**inputs)
+        hidden.square().sum().backward()
+        gradients.append((hidden, model))
+    torch.testing.assert_close(*(hidden for hidden, _ in gradients))
+    together = shared.encoder.blocks[0].feed_forward.expand.weight.grad
+    parts = [stack.blocks[0].feed_forward.expand.weight.grad for stack in (apart.encoder, apart.decoder)]
+    torch.testing.assert_close(together, parts[0] + parts[1])
+    with pytest.raises(ValueError, match="as deep as the encoder"):
+        T5(50, 0, 16, 2, 3, 2, 8, 32, shared=True)
+
+
+@pytest.mark.parametrize("case", [1, 2, 3], ids=["gpt", "t5", "t5_decoder"])
 def test_a_cache_changes_nothing(case):
     model, inputs = small_models()[case]
     model.eval()
     expected, cache = model(**inputs), model.new_cache()
-    if case == 1:
+    if case != 2:
         pieces = [model(piece, cache=cache) for piece in inputs["input_ids"].split([4, 1, 4], dim=1)]
     else:
         memory = model.encode(inputs["input_ids"])

@@ -6,6 +6,7 @@ import torch
 from lmlab.models.bert import Bert
 from lmlab.models.gpt import Gpt
 from lmlab.models.t5 import T5
+from lmlab.objectives.rtd import discriminator_head
 
 transformers = pytest.importorskip("transformers")
 
@@ -50,16 +51,8 @@ def compare_states(ours: list[torch.Tensor], theirs: tuple[torch.Tensor, ...], m
         torch.testing.assert_close(own[mask], other[mask], **TOLERANCE)
 
 
-def test_bert_equals_transformers():
-    config = transformers.BertConfig(
-        vocab_size=V, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=48,
-        max_position_embeddings=24,
-    )  # fmt: skip
-    theirs = randomize(transformers.BertForPreTraining(config))
-    ours = Bert(V, 32, 3, 4, 48, max_positions=24).eval()
-    head = ours.vocabulary_head().eval()
-    pooler = ours.pooler()
-    body = theirs.bert
+def copy_encoder(ours: Bert, body: torch.nn.Module) -> None:
+    """Embeddings and blocks of a BERT or an ELECTRA."""
     copy(ours.tokens, body.embeddings.word_embeddings)
     copy(ours.positions, body.embeddings.position_embeddings)
     copy(ours.segments, body.embeddings.token_type_embeddings)
@@ -72,6 +65,19 @@ def test_bert_equals_transformers():
         copy(block.feed_forward.expand, layer.intermediate.dense)
         copy(block.feed_forward.contract, layer.output.dense)
         copy(block.feed_forward_norm, layer.output.LayerNorm)
+
+
+def test_bert_equals_transformers():
+    config = transformers.BertConfig(
+        vocab_size=V, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=48,
+        max_position_embeddings=24,
+    )  # fmt: skip
+    theirs = randomize(transformers.BertForPreTraining(config))
+    ours = Bert(V, 32, 3, 4, 48, max_positions=24).eval()
+    head = ours.vocabulary_head().eval()
+    pooler = ours.pooler()
+    body = theirs.bert
+    copy_encoder(ours, body)
     prediction = theirs.cls.predictions
     copy(head.transform[0], prediction.transform.dense)
     copy(head.transform[2], prediction.transform.LayerNorm)
@@ -89,6 +95,46 @@ def test_bert_equals_transformers():
         pooler(hidden[:, 0]), theirs.cls.seq_relationship.weight, theirs.cls.seq_relationship.bias
     )
     torch.testing.assert_close(relation, expected.seq_relationship_logits, **TOLERANCE)
+
+
+def electra(hidden_size: int) -> "transformers.ElectraConfig":
+    return transformers.ElectraConfig(
+        vocab_size=V, embedding_size=24, hidden_size=hidden_size, num_hidden_layers=3, num_attention_heads=4,
+        intermediate_size=48, max_position_embeddings=24,
+    )  # fmt: skip
+
+
+def test_electra_equals_transformers():
+    theirs = randomize(transformers.ElectraForPreTraining(electra(32)))
+    ours = Bert(V, 32, 3, 4, 48, max_positions=24, embedding_size=24).eval()
+    head = discriminator_head(32)
+    copy_encoder(ours, theirs.electra)
+    copy(ours.embedding_projection, theirs.electra.embeddings_project)
+    copy(head[0], theirs.discriminator_predictions.dense)
+    copy(head[2], theirs.discriminator_predictions.dense_prediction)
+    ids, mask = padded_inputs()
+    segments = torch.randint(0, 2, (B, T))
+    expected = theirs(input_ids=ids, attention_mask=mask.long(), token_type_ids=segments, output_hidden_states=True)
+    inputs = {"input_ids": ids, "segment_ids": segments, "attention_mask": mask}
+    compare_states(ours.hidden_states(**inputs), expected.hidden_states, mask)
+    torch.testing.assert_close(head(ours(**inputs)).squeeze(-1)[mask], expected.logits[mask], **TOLERANCE)
+
+
+def test_electra_generator_reads_and_scores_by_the_embeddings_of_the_discriminator():
+    theirs = randomize(transformers.ElectraForMaskedLM(electra(16)))
+    model = Bert(V, 32, 1, 4, 48, max_positions=24, embedding_size=24).eval()
+    ours = Bert(V, 16, 3, 4, 48, max_positions=10).eval()
+    ours.share_embeddings(model)
+    head = ours.vocabulary_head().eval()
+    copy_encoder(ours, theirs.electra)
+    assert torch.equal(model.tokens.weight, theirs.electra.embeddings.word_embeddings.weight)
+    copy(ours.embedding_projection, theirs.electra.embeddings_project)
+    copy(head.transform[0], theirs.generator_predictions.dense)
+    copy(head.transform[2], theirs.generator_predictions.LayerNorm)
+    head.bias.data.copy_(theirs.generator_lm_head.bias)
+    ids, mask = padded_inputs()
+    expected = theirs(input_ids=ids, attention_mask=mask.long())
+    torch.testing.assert_close(head(ours(ids, attention_mask=mask))[mask], expected.logits[mask], **TOLERANCE)
 
 
 def test_gpt2_equals_transformers():

@@ -124,6 +124,8 @@ class Attention(nn.Module):
         scaled: bool = True,
     ):
         super().__init__()
+        if head_size is None and hidden_size % num_heads:
+            raise ValueError(f"hidden_size={hidden_size} cannot be shared equally by num_heads={num_heads}")
         self.num_heads = num_heads
         self.head_size = head_size or hidden_size // num_heads
         self.inner_size = self.num_heads * self.head_size

@@ -64,6 +64,11 @@ class Block(nn.Module):
             x = self._residual(x, cross_attend, self.cross_attention_norm, positions)
         return self._residual(x, self.feed_forward, self.feed_forward_norm)
 
+    def share(self, other: "Block") -> None:
+        """Use the self-attention and the feed-forward network of `other`, and their norms, as its own."""
+        self.attention, self.attention_norm = other.attention, other.attention_norm
+        self.feed_forward, self.feed_forward_norm = other.feed_forward, other.feed_forward_norm
+
     def _residual(
         self, x: Tensor, part: Callable[[Tensor], Tensor], norm: nn.Module, positions: Tensor | None = None
     ) -> Tensor:
@@ -71,6 +76,12 @@ class Block(nn.Module):
         if self.pre_norm:
             return kept + self.dropout(part(norm(x)))
         return norm(kept + self.dropout(part(x)))
+
+
+def num_seen(cache: list[tuple[KeyValueCache, KeyValueCache]] | None) -> int:
+    """How many positions a stack's cache holds."""
+    keys = None if cache is None else cache[0][0].keys
+    return 0 if keys is None else keys.shape[2]
 
 
 class Stack(nn.Module):

@@ -8,9 +8,12 @@ import pytest
 from omegaconf import OmegaConf
 
 from lmlab.config import conf_dir
+from lmlab.config.binding import binding_problems
 from lmlab.config.build import build, target_of
-from lmlab.config.check import binding_problems, check, check_formulation, layouts_of, nodes
+from lmlab.config.check import check, check_formulation
 from lmlab.config.explain import explain
+from lmlab.config.fitting import layouts_of
+from lmlab.config.nodes import nodes
 from lmlab.config.options import first_comment, option_files, root_groups, search_folders, top_keys
 from lmlab.config.schema import ROOTS, Trainer, allowed_words, compose
 from lmlab.errors import UserError
@@ -132,22 +135,81 @@ def test_every_model_and_objective_fit_or_the_refusal_names_what_fits():
                 check(compose("pretrain", [f"model={other}", f"objective={objective}"]))
 
 
-class Deletion:
-    """A corruption that keeps nothing in its place."""
-
-    keeps_length, hides = False, True
+def refusal(*overrides: str) -> str:
+    with pytest.raises(UserError) as refused:
+        check(compose("pretrain", list(overrides)))
+    return str(refused.value)
 
 
 def test_a_corruption_that_misfits_is_refused_with_those_that_fit():
     wish = r"must hide or change something and keep the length[^$]*fit: .*token_mask"
-    with pytest.raises(UserError, match=wish):
-        check(compose("pretrain", ["model=bert", "objective=mlm", "corruption=none"]))
-    deletion = compose("pretrain", ["model=bert", "objective=mlm", "corruption=none"])
-    deletion.corruption["_target_"] = f"{__name__}.Deletion"
-    with pytest.raises(UserError, match="corruption=Deletion .*" + wish):
-        check(deletion)
-    with pytest.raises(UserError, match=r"must hide nothing\.\nCorruptions that fit: none\."):
-        check(compose("pretrain", ["model=gpt", "objective=causal_lm", "corruption=token_mask"]))
+    assert re.search(wish, refusal("objective=mlm", "corruption=none"))
+    told = refusal("objective=mlm", "corruption=infilling")
+    assert re.search("corruption=Infilling does not fit objective=Mlm.*" + wish, told)
+    fitting = told.rpartition("fit: ")[2].rstrip(".").split(", ")
+    assert {"whole_word", "spans"} <= set(fitting) and not {"infilling", "deletion", "drop", "none"} & set(fitting)
+    told = refusal("model=t5", "objective=drop_spans", "corruption=rotation")
+    assert "hide or change something and choose a part of the text" in told and "drop" in told.rpartition("fit: ")[2]
+    told = refusal("model=gpt", "objective=causal_lm", "corruption=token_mask")
+    assert told.endswith("must hide nothing.\nCorruptions that fit: none.")
+
+
+DROP_DEFAULTS = ("~objective@objective.parts.span_corruption", "~objective@objective.parts.prefix_lm")
+
+
+def test_a_sum_is_put_together_on_the_command_line():
+    config = compose("pretrain", [
+        "objective=sum", *DROP_DEFAULTS, "+objective@objective.parts.mlm=mlm", "+objective@objective.parts.sop=sop",
+        "+objective.weights.sop=0.5",
+    ])  # fmt: skip
+    check(config)
+    assert list(config.objective.parts) == ["mlm", "sop"] and config.objective.weights == {"sop": 0.5}
+    assert config.hydra.runtime.choices.corruption == "token_mask"
+
+
+def test_each_part_of_a_sum_is_held_against_its_own_corruption():
+    ul2 = [
+        "model=t5", "objective=sum", "corruption=none", "+objective@objective.parts.long=span_corruption",
+        "+corruption@objective.parts.long.corruption=spans",
+        "+corruption@objective.parts.span_corruption.corruption=spans",
+    ]  # fmt: skip
+    check(compose("pretrain", ul2))
+    told = refusal(*ul2, "corruption@objective.parts.long.corruption=rotation")
+    assert "objective.parts.long.corruption=Rotation does not fit objective.parts.long" in told
+    told = refusal(*ul2[:-1])  # the last part is left to the corruption of the root, which is none
+    assert "corruption=NoCorruption does not fit objective=Sum" in told
+    told = refusal(*ul2, "objective.parts.long.corruption.rate=2")
+    assert told == "objective.parts.long.corruption: rate=2 must lie in (0, 1)"
+
+
+def test_parts_of_a_sum_that_disagree_are_refused():
+    told = refusal("objective=mlm_nsp", "+objective@objective.parts.sop=sop")
+    assert "objective.parts.nsp reads a sentence_pair, objective.parts.sop reads a consecutive_pair" in told
+    told = refusal("objective=mlm_nsp", "+objective@objective.parts.lm=prefix_lm")
+    assert "no model fits all parts" in told and "objective.parts.lm encoder-decoder or decoder" in told
+
+
+SIZE_MISTAKES = {
+    ("objective=mlm", "corruption.rate=1.5"): "corruption: rate=1.5 must lie in (0, 1]",
+    ("objective=mlm", "corruption.mask_share=-0.1"): "mask_share=-0.1 and random_share=0.1 must be shares of one whole",
+    ("model=t5", "objective=span_corruption", "corruption.rate=0"): "corruption: rate=0 must lie in (0, 1)",
+    ("model=t5", "objective=denoising", "corruption.parts.infilling.rate=-1"): "corruption.parts.infilling: rate=-1",
+    ("model=t5", "objective=span_corruption", "corruption.mean_length=33"): "longer than a whole sequence, seq_len=32",
+    ("objective=mlm", "corruption=geometric_spans", "corruption.max_length=50"): "corruption.max_length=50: such spans",
+    ("model=t5", "objective=span_corruption", "tokenizer.num_sentinels=0"): "needs a tokenizer with sentinels",
+    ("model=t5", "objective=span_corruption", "tokenizer.num_sentinels=1"): "2 spans need as many sentinels",
+    ("model=t5", "objective=span_corruption", "corruption.mean_length=1", "seq_len=1024"): "tokenizer has 100: raise",
+    ("model=t5", "objective=span_corruption", "corruption=token_mask", "seq_len=1024"): "130 spans need as many",
+    ("model=gpt", "objective=span_corruption", "seq_len=512"): "sequences of up to 625 tokens, inputs and targets",
+    ("model=gpt", "objective=denoising", "seq_len=300"): "has 512 positions: lower seq_len, or raise model.max_posit",
+    ("objective=nsp", "objective.positive=first"): "objective.positive must be one of random, next",
+    ("objective=sop", "objective.positive=first"): "objective.positive must be one of swapped, in_order",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("overrides", SIZE_MISTAKES, ids=" ".join)
+def test_what_a_class_refuses_is_told_before_anything_is_built(overrides):
+    assert SIZE_MISTAKES[overrides] in refusal(*overrides)
 
 
 def test_sizes_that_misfit_are_all_told():

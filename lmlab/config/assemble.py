@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
+from torch import nn
 
 from lmlab.config.build import build
 from lmlab.errors import UserError
 from lmlab.files import cache_dir
 from lmlab.objectives.base import Learner, Objective
-from lmlab.text.batching import PretrainBatches, ValidationBatches
+from lmlab.text.batching import Asking, PretrainBatches, ValidationBatches
 from lmlab.text.corpora import Corpus
 from lmlab.text.features import CONVERTERS
 from lmlab.text.store import TokenStore
@@ -54,17 +55,27 @@ def tokenizer_facts(tokenizer: Tokenizer) -> dict[str, Any]:
 
 def build_learner(config: DictConfig, tokenizer: Tokenizer) -> Learner:
     """Model and heads with fresh weights, and the objective that trains them."""
+    model = build(config.model, **tokenizer_facts(tokenizer))
+    return Learner(model, build_objective(config, tokenizer, model))
+
+
+def build_objective(config: DictConfig, tokenizer: Tokenizer, model: nn.Module) -> Objective:
+    """The objective with its corruption. Raises UserError when the model is too short for its sequences."""
     facts = tokenizer_facts(tokenizer)
-    model = build(config.model, **facts)
     corruption = build(config.corruption, **facts)
     objective = build(config.objective, corruption=corruption, **facts)
-    length = objective.sequence_length(config.seq_len, model.layout)
-    if model.max_positions is not None and length > model.max_positions:
+    refuse_too_long(objective, config.seq_len, model.layout, model.max_positions)
+    return objective
+
+
+def refuse_too_long(objective: Objective, seq_len: int, layout: str, max_positions: int | None) -> None:
+    """Raise UserError when the sequences that the objective makes do not fit into the positions of the model."""
+    length = objective.sequence_length(seq_len, layout)
+    if max_positions is not None and length > max_positions:
         raise UserError(
-            f"seq_len={config.seq_len} makes sequences of {length} tokens, inputs and targets together, but the model"
-            f" has {model.max_positions} positions: lower seq_len, or raise model.max_positions"
+            f"seq_len={seq_len} makes sequences of up to {length} tokens, inputs and targets together, but the model"
+            f" has {max_positions} positions: lower seq_len, or raise model.max_positions to {length}"
         )
-    return Learner(model, objective)
 
 
 class PretrainData:
@@ -76,6 +87,7 @@ class PretrainData:
         objective: says what one sequence is made of.
         layout: of the model, which says how a sequence is fed.
         report: called with (documents, characters) while text is tokenised.
+        marks: know where words and sentences begin even if the objective does not ask for it.
     """
 
     def __init__(
@@ -86,40 +98,60 @@ class PretrainData:
         objective: Objective,
         layout: str,
         report=None,
+        marks: bool = False,
     ):
         self.config, self.corpus, self.tokenizer, self.objective = config, corpus, tokenizer, objective
-        self.report = report
-        self.convert = CONVERTERS[layout](tokenizer_facts(tokenizer)["pad_id"], objective.pools)
+        self.report, self.marks = report, marks or bool(objective.reads)
+        self._has_learnt = False
+        pad_id = tokenizer_facts(tokenizer)["pad_id"]
+        self.passes = [
+            Asking(each.example, CONVERTERS[layout](pad_id, each.pools), each.counts, number)
+            for number, each in enumerate(objective.passes)
+        ]
 
     def store(self, split: str) -> TokenStore:
         """Token ids of a split, tokenised now unless the cache has them."""
-        pieces = "sentence" if self.objective.unit == "sentence_pair" else "document"
-        return TokenStore.build(self.corpus, self.tokenizer, split, pieces, cache_of(self.config), self.report)
+        pieces = "document" if self.objective.unit == "block" else "sentence"
+        cache = cache_of(self.config)
+        return TokenStore.build(self.corpus, self.tokenizer, split, pieces, cache, self.report, self.marks)
 
     def units(self, split: str) -> Blocks | SentencePairs:
         """The text of a split in units, each of which makes one sequence."""
         seq_len, seed, objective = self.config.seq_len, self.config.seed, self.objective
-        if objective.unit == "sentence_pair":
-            return SentencePairs(self.store(split), seq_len, seed=seed if split == "train" else 0)
-        return Blocks(self.store(split), objective.block_length(seq_len), objective.block_overlap(), seed=seed)
+        store, special_ids = self._prepared(split), self.tokenizer.special_ids
+        if objective.unit == "block":
+            return Blocks(store, objective.block_length(seq_len), objective.block_overlap(), seed, special_ids)
+        random_next_prob = 0.0 if objective.unit == "consecutive_pair" else 0.5
+        seed = seed if split == "train" else 0
+        return SentencePairs(store, seq_len, random_next_prob=random_next_prob, seed=seed, special_ids=special_ids)
+
+    def _prepared(self, split: str) -> TokenStore:
+        """The store of a split, once it is known that the objective finds what it reads there."""
+        store, objective = self.store(split), self.objective
+        if "sentence_starts" in objective.reads and store.num_sentences <= len(store.document_ends):
+            raise UserError(
+                f"the corruption works on sentences, but no document of the {split} split has two of them (a sentence"
+                " ends with . ! ? or 。！？, or with its line): choose another corruption or corpus"
+            )
+        if objective.learns and not self._has_learnt:
+            train = store if split == "train" else self.store("train")
+            objective.learn(train, self.tokenizer, cache_of(self.config))
+            self._has_learnt = True
+        return store
 
     def train_batches(self) -> PretrainBatches:
         """Batches of the training text."""
         trainer, seq_len = self.config.trainer, self.config.seq_len
         batch_size = trainer.batch_size or max(1, trainer.batch_tokens // seq_len)
         micro_batch_size = min(batch_size, self._sequences(trainer.micro_batch_tokens))
-        ask, count = self.objective.example, self.objective.counts
-        return PretrainBatches(
-            self.units("train"), ask, self.convert, count, batch_size, micro_batch_size, self.config.seed
-        )
+        return PretrainBatches(self.units("train"), self.passes, batch_size, micro_batch_size, self.config.seed)
 
     def validation_batches(self) -> ValidationBatches:
         """Batches of the validation text, the same in every evaluation."""
         trainer = self.config.trainer
         max_units = None if trainer.eval_tokens is None else self._sequences(trainer.eval_tokens)
         batch_size = self._sequences(trainer.micro_batch_tokens)
-        ask, count = self.objective.example, self.objective.counts
-        return ValidationBatches(self.units("validation"), ask, self.convert, count, batch_size, max_units)
+        return ValidationBatches(self.units("validation"), self.passes, batch_size, max_units)
 
     def _sequences(self, tokens: int) -> int:
         return max(1, tokens // self.config.seq_len)

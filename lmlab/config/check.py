@@ -1,29 +1,22 @@
 """Whether the words of an experiment fit, found before any weight or data is built; all problems at once.
 
-First each node against the signature of its class, then the words against each other by class attributes:
-`Model.layout`, `Objective.layouts`, `.unit` and `.corruption_needs`, `Corruption.keeps_length` and `.hides`,
-`Formulation.serves`, `Task.kind`. A class made of others (a sum of objectives, a chain of corruptions) need
-not repeat what its parts declare: the strictest of all counts.
+First each node against the signature of its class (`lmlab.config.binding`), then the words against each other: what is
+asked of which model (`lmlab.config.fitting`), sizes of the model, and the formulation of a task.
 """
 
-import inspect
-import types
-import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, Literal
+from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from lmlab.config.build import RESERVED, parameters_of, target_of
-from lmlab.config.options import folders_of_job, option_files, read_option
+from lmlab.config.binding import binding_problems
+from lmlab.config.build import target_of
+from lmlab.config.fitting import fitting_problems, size_problems
+from lmlab.config.nodes import Node, layout_of, option_name, options_that, trait, value_of
 from lmlab.config.schema import ROOTS, Trainer, allowed_words
 from lmlab.errors import UserError, nearest
 
-Node = Mapping[str, Any]
-UNITS = ("block", "sentence_pair")
 BUDGETS = ("max_steps", "max_tokens", "max_minutes", "max_epochs")
 SHORTEST = 5  # [CLS] a [SEP] b [SEP]
 AT_LEAST_ZERO = ("temperature", "seed")
@@ -36,7 +29,8 @@ def check(config: DictConfig) -> None:
     for key, value in words.items():
         problems += binding_problems(value, str(key))
     if not problems:  # only words whose classes are known to exist can be held against each other
-        problems = [*_objective_problems(words), *_model_problems(words), *_task_problems(words)]
+        problems = [*fitting_problems(words), *_model_problems(words), *_task_problems(words)]
+        problems = problems or size_problems(words)
     if problems:
         raise UserError(in_one_message(problems))
 
@@ -56,115 +50,6 @@ def check_formulation(task: Any, formulation: Any, layout: str) -> None:
     task_type, formulation_type = (_type_of(each) for each in (task, formulation))
     if problem := _formulation_problem(task_type.kind, formulation_type, layout):
         raise UserError(problem)
-
-
-# --- one node against the signature of its class ---
-
-
-def binding_problems(value: Any, key: str) -> list[str]:
-    """What is wrong with the keys of `value` and of all nodes inside it that have a `_target_`."""
-    problems = []
-    for where, node in nodes(value, key):
-        try:
-            target = target_of(node["_target_"], where)
-        except UserError as error:
-            problems.append(str(error))
-            continue
-        problems += _signature_problems(target, node, where)
-    return problems
-
-
-def nodes(value: Any, key: str) -> Iterator[tuple[str, Node]]:
-    """All nodes with a `_target_` at or below `value`, with their dotted keys, outer ones first."""
-    if isinstance(value, Mapping):
-        if "_target_" in value:
-            yield key, value
-        for name, each in value.items():
-            yield from nodes(each, f"{key}.{name}")
-    elif isinstance(value, list):
-        for index, each in enumerate(value):
-            yield from nodes(each, f"{key}[{index}]")
-
-
-def _signature_problems(target: Callable[..., Any], node: Node, key: str) -> list[str]:
-    takes = parameters_of(target)
-    takes_any = any(each.kind is each.VAR_KEYWORD for each in takes.values())
-    hints = _annotations(target)
-    problems = []
-    for name, value in node.items():
-        if name in RESERVED:
-            continue
-        if name not in takes and not takes_any:
-            hint = nearest(name, takes)
-            all_names = ", ".join(takes) or "nothing"
-            problems.append(f"{key}.{name}: {target.__name__} takes no {name!r}{hint} (it takes: {all_names})")
-        elif name in hints and not _fits(value, hints[name]):
-            problems.append(f"{key}.{name} must be {_in_words(hints[name])}, not {_in_yaml(value)}")
-    return problems
-
-
-def _annotations(target: Callable[..., Any]) -> dict[str, Any]:
-    """Types of the parameters, those that a class hands on to its parent included."""
-    hints: dict[str, Any] = {}
-    for each in reversed(inspect.getmro(target)) if inspect.isclass(target) else (target,):
-        function = each.__init__ if isinstance(each, type) else each
-        with suppress(NameError, TypeError):  # a name that is imported for type checking only
-            hints |= typing.get_type_hints(function)
-    return hints
-
-
-def _fits(value: Any, annotation: Any) -> bool:
-    """Whether a plain value has the annotated type; annotations that are not simple take anything."""
-    if isinstance(value, Mapping) and "_target_" in value:
-        return True
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, each) for each in arguments)
-    if origin is Literal:
-        return value in arguments
-    if annotation is None or annotation is type(None):
-        return value is None
-    if annotation is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if annotation is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if annotation in (str, bool):
-        return isinstance(value, annotation)
-    kind = origin or annotation
-    if kind in (list, tuple, Sequence, Iterable):
-        return _fits_sequence(value, kind, arguments)
-    if kind in (dict, Mapping):
-        return isinstance(value, Mapping)
-    return True
-
-
-def _fits_sequence(value: Any, kind: Any, arguments: tuple[Any, ...]) -> bool:
-    if not isinstance(value, list):
-        return False
-    if kind is tuple and arguments and arguments[-1] is not Ellipsis:
-        return len(value) == len(arguments) and all(map(_fits, value, arguments))
-    return not arguments or all(_fits(each, arguments[0]) for each in value)
-
-
-def _in_yaml(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return repr(value)
-
-
-def _in_words(annotation: Any) -> str:
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(_in_words(each) for each in arguments)
-    if origin is Literal:
-        return "one of " + ", ".join(map(str, arguments))
-    simple = {int: "an integer", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
-    if annotation in simple:
-        return simple[annotation]
-    if (origin or annotation) in (list, tuple, Sequence, Iterable):
-        inside = ", ".join(_in_words(each) for each in arguments if each is not ...)
-        return f"a list ({inside})" if inside else "a list"
-    return str(getattr(annotation, "__name__", annotation))
 
 
 # --- the keys that belong to no class ---
@@ -215,86 +100,22 @@ def _value_problems(values: Node, schema: type, prefix: str) -> list[str]:
 # --- the words against each other ---
 
 
-def trait(node: Node, name: str) -> list[Any]:
-    """What the classes of a node and of the nodes inside it declare under `name`, the outermost first."""
-    declared = [getattr(target_of(each["_target_"]), name, None) for _, each in nodes(node, "")]
-    return [value for value in declared if value is not None and not isinstance(value, property)]
-
-
-def layouts_of(objective: Node) -> set[str]:
-    """The model layouts that serve an objective; for a sum, those that serve all parts."""
-    declared = [set(each) for each in trait(objective, "layouts")]
-    return set.intersection(*declared) if declared else {"encoder", "decoder", "encoder-decoder"}
-
-
-def suits(corruption: Node, needs: set[str]) -> bool:
-    """Whether a corruption has all attributes that an objective needs; without needs it must hide nothing."""
-    if not needs:
-        return not any(trait(corruption, "hides"))
-    return all(all(trait(corruption, name)) for name in needs)
-
-
-def _objective_problems(words: Mapping[str, Any]) -> list[str]:
-    objective, model, corruption = (words.get(name) for name in ("objective", "model", "corruption"))
-    if not isinstance(objective, Mapping):
-        return []
-    problems = [
-        f"objective: {_name('objective', objective)} declares the unit {unit!r}; known are {', '.join(UNITS)}"
-        for unit in trait(objective, "unit")
-        if unit not in UNITS
-    ]
-    if isinstance(model, Mapping) and (problem := _layout_problem(model, objective)):
-        problems.append(problem)
-    if isinstance(corruption, Mapping) and (problem := _corruption_problem(objective, corruption)):
-        problems.append(problem)
-    return problems
-
-
-def _layout_problem(model: Node, objective: Node) -> str | None:
-    layout, wanted = _layout(model), layouts_of(objective)
-    if layout is None or layout in wanted:
-        return None
-    objectives = _options_that("objective", lambda node: layout in layouts_of(node))
-    models = _options_that("model", lambda node: _layout(node) in wanted)
-    model_name, objective_name = _name("model", model), _name("objective", objective)
-    return (
-        f"model={model_name} cannot learn objective={objective_name}: the model's layout is {layout}, and the"
-        f" objective needs {' or '.join(sorted(wanted)) or 'parts that agree on a layout'}."
-        f"\nObjectives that fit model={model_name}: {', '.join(objectives) or 'none'}."
-        f"\nModels that fit objective={objective_name}: {', '.join(models) or 'none'}."
-    )
-
-
-def _corruption_problem(objective: Node, corruption: Node) -> str | None:
-    needs = {name for names in trait(objective, "corruption_needs") for name in names}
-    if suits(corruption, needs):
-        return None
-    meaning = {"keeps_length": "keep the length of the text", "hides": "hide or change something"}
-    wish = " and ".join(meaning.get(name, f"have the attribute {name}") for name in sorted(needs))
-    fitting = _options_that("corruption", lambda node: suits(node, needs))
-    names = (_name("corruption", corruption), _name("objective", objective))
-    return (
-        f"corruption={names[0]} does not fit objective={names[1]}, whose"
-        f" corruption must {wish or 'hide nothing'}.\nCorruptions that fit: {', '.join(fitting) or 'none'}."
-    )
-
-
 def _model_problems(words: Mapping[str, Any]) -> list[str]:
     model = words.get("model")
     in_use = "objective" in words or words.get("init") == "random"  # else the weights come from a run
     if not isinstance(model, Mapping) or not in_use:
         return []
     problems = []
-    positions, length = _value(model, "max_positions"), words.get("seq_len")
+    positions, length = value_of(model, "max_positions"), words.get("seq_len")
     if length is not None and length < SHORTEST:
         problems.append(f"seq_len={length} leaves no room for text beside the special tokens: at least {SHORTEST}")
     if positions is not None and length is not None and length > positions:
         problems.append(
-            f"seq_len={length} is longer than the {positions} positions of model={_name('model', model)}:"
+            f"seq_len={length} is longer than the {positions} positions of model={option_name('model', model)}:"
             f" set seq_len to {positions} or less, or model.max_positions={length}"
         )
-    width, heads = _value(model, "hidden_size"), _value(model, "num_heads")
-    if isinstance(width, int) and isinstance(heads, int) and _value(model, "head_size") is None:
+    width, heads = value_of(model, "hidden_size"), value_of(model, "num_heads")
+    if isinstance(width, int) and isinstance(heads, int) and value_of(model, "head_size") is None:
         if heads <= 0 or width <= 0:
             problems.append(f"model.hidden_size={width} and model.num_heads={heads} must both be above 0")
         elif width % heads:
@@ -309,7 +130,7 @@ def _task_problems(words: Mapping[str, Any]) -> list[str]:
     task, formulation, model = (words.get(name) for name in ("task", "formulation", "model"))
     if words.get("init") != "random" or not all(isinstance(each, Mapping) for each in (task, formulation, model)):
         return []
-    kinds, layout = trait(task, "kind"), _layout(model)
+    kinds, layout = trait(task, "kind"), layout_of(model)
     if not kinds or layout is None:
         return []
     problem = _formulation_problem(kinds[0], target_of(formulation["_target_"]), layout)
@@ -319,7 +140,7 @@ def _task_problems(words: Mapping[str, Any]) -> list[str]:
 def _formulation_problem(kind: str, formulation: type, layout: str) -> str | None:
     if _serves(formulation, kind, layout):
         return None
-    fitting = _options_that("formulation", lambda node: _serves(target_of(node["_target_"]), kind, layout))
+    fitting = options_that("formulation", lambda node: _serves(target_of(node["_target_"]), kind, layout))
     return (
         f"the formulation {formulation.__name__} does not put a {kind} task to a model of layout {layout}."
         f"\nFormulations that do: {', '.join(fitting) or 'none'}."
@@ -345,37 +166,3 @@ def _type_of(node: Any) -> Any:
     if isinstance(node, (Mapping, DictConfig)):
         return target_of(node["_target_"])
     return node if isinstance(node, type) else type(node)
-
-
-def _layout(model: Node) -> str | None:
-    return next(iter(trait(model, "layout")), None)
-
-
-def _value(node: Node, name: str) -> Any:
-    """A key of a node, or the default of its class."""
-    if name in node:
-        return node[name]
-    parameter = parameters_of(target_of(node["_target_"])).get(name)
-    return None if parameter is None or parameter.default is parameter.empty else parameter.default
-
-
-def _name(group: str, node: Node) -> str:
-    """The option's name as on the command line, or the class's name where no command line is known."""
-    if HydraConfig.initialized():
-        choice = HydraConfig.get().runtime.choices.get(group)
-        if choice is not None:
-            return str(choice)
-    return str(node["_target_"]).rpartition(".")[2]
-
-
-def _options_that(group: str, fits: Callable[[Node], bool]) -> list[str]:
-    """The names of a group's options that pass `fits`; one whose class cannot be read is left out."""
-    folders = folders_of_job()
-    names = []
-    for name in option_files(group, folders):
-        try:
-            if fits(read_option(group, name, folders)):
-                names.append(name)
-        except (UserError, KeyError, ValueError, OSError):
-            continue
-    return names

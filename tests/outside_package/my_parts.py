@@ -9,6 +9,7 @@ from lmlab.models.base import Model
 from lmlab.models.layers.vocabulary import VocabularyHead
 from lmlab.objectives.base import Example, VocabularyObjective
 from lmlab.tasks.classification import Classification
+from lmlab.text.passage import Passage
 
 
 class MyModel(Model):
@@ -45,13 +46,13 @@ class MyCorruption(Corruption):
             raise ValueError(f"rate={rate} must lie in (0, 1]")
         self.rate = rate
 
-    def __call__(self, tokens: np.ndarray, candidates: np.ndarray, generator: np.random.Generator) -> Corrupted:
-        seen, noise = tokens.copy(), np.zeros(len(tokens), dtype=bool)
-        places = np.flatnonzero(candidates[:-1] & candidates[1:])[::2]
-        count = min(len(places), max(1, round(self.rate * len(tokens) / 2)))
+    def __call__(self, text: Passage, generator: np.random.Generator) -> Corrupted:
+        seen, noise = text.tokens.copy(), np.zeros(len(text), dtype=bool)
+        places = np.flatnonzero(text.ordinary[:-1] & text.ordinary[1:])[::2]
+        count = min(len(places), max(1, round(self.rate * len(text) / 2)))
         for place in generator.permutation(places)[:count]:
             if not noise[place : place + 2].any():
-                seen[[place, place + 1]] = tokens[[place + 1, place]]
+                seen[[place, place + 1]] = text.tokens[[place + 1, place]]
                 noise[place : place + 2] = True
         return Corrupted(seen, noise)
 
@@ -66,9 +67,9 @@ class MyObjective(VocabularyObjective):
     def __init__(self, corruption: Corruption):
         self.corruption = corruption
 
-    def example(self, unit: np.ndarray, generator: np.random.Generator) -> Example:
-        corrupted = self.corruption(unit, np.ones(len(unit), dtype=bool), generator)
-        return {"inputs": corrupted.tokens, "labels": np.where(corrupted.noise, unit, IGNORE)}
+    def example(self, unit: Passage, generator: np.random.Generator) -> Example:
+        corrupted = self.corruption(unit, generator)
+        return {"inputs": corrupted.tokens, "labels": np.where(corrupted.noise, unit.tokens, IGNORE)}
 
 
 class MyTask(Classification):

@@ -60,6 +60,10 @@ COMMANDS = {
         'lmlab generate "The function returns" max_new_tokens=40',
         takes_text=True,
     ),
+    "audit": Command(
+        "measure what a model would see and be asked, beside what is expected",
+        "lmlab audit model=bert objective=mlm_nsp corpus=pydocs",
+    ),
     "compare": Command(
         "a table of runs: what differs, and what came of it",
         "lmlab compare outputs/pretrain",
@@ -254,6 +258,7 @@ class _Jobs:
         self.process = os.getpid()
         self.started = time.time()
         self.failed: list[str] = []
+        self.sweep: Path | None = None
         self.crash: BaseException | None = None
 
     def run(self, flags: list[str], overrides: list[str], config_dir: str | None) -> int:
@@ -277,6 +282,7 @@ class _Jobs:
         finally:
             sys.argv = self.argv
             self._remove_empty_sweeps()
+        self._compare()
         if any(self.failed):  # the titles of jobs; a single run has none
             _tell(f"{len(self.failed)} of the jobs failed: {', '.join(self.failed)}")
         return 1 if self.failed else 0
@@ -291,6 +297,7 @@ class _Jobs:
         sweeping = hydra.mode == RunMode.MULTIRUN
         title = f"job {hydra.job.num} ({' '.join(hydra.overrides.task)})" if sweeping else ""
         if sweeping:
+            self.sweep = Path(hydra.sweep.dir)
             sys.stderr.write(f"{title}\n")
         try:
             return self._call(config)
@@ -322,6 +329,11 @@ class _Jobs:
             if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS):
                 raise
             raise UserError(f"{error.filename or 'a file of the run'} cannot be written: {error.strerror}") from error
+
+    def _compare(self) -> None:
+        """After a sweep of trainings: what came of them."""
+        if self.sweep is not None and self.command in ("pretrain", "finetune"):
+            importlib.import_module("lmlab.commands.compare").compare_sweep(self.sweep)
 
     def _remove_empty_sweeps(self) -> None:
         """A sweep of which no job wrote anything leaves only the file that Hydra begins it with."""

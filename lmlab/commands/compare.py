@@ -33,6 +33,15 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def compare_sweep(folder: Path) -> None:
+    """Show the runs of a sweep that has just ended, if there is anything to compare."""
+    from lmlab.runs.find import runs
+
+    if sum(run.status() == "finished" for run in runs(folder)) > 1:
+        print(f"\nlmlab compare {folder}")
+        main([str(folder)])
+
+
 def compare(options: argparse.Namespace) -> None:
     """Read the runs, arrange them, show them."""
     from lmlab.runs import compare as runs
@@ -74,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         metavar="NAME",
         help="order by this metric, also written metric=NAME; several, separated by commas, are all shown "
-        "(default: loss and perplexity for pretraining, else the task's main metric)",
+        "(default: what the pre-trained models did afterwards, else their loss and perplexity; else the task's metric)",
     )
     formats = {"choices": ("table", "json"), "default": "table"}
     parser.add_argument("--format", **formats, help="also written format=json: one JSON object, nothing else")

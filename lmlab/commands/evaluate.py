@@ -1,6 +1,7 @@
-"""lmlab evaluate: score a run again, on its own task, on another one of the same kind, or on held-out text.
+"""lmlab evaluate: score a run again, on its own task or another one of its kind, or on held-out text.
 
 lmlab evaluate run=latest
+lmlab evaluate run=latest objective=mlm corruption.rate=0.3
 LMLAB_DATA=data lmlab evaluate run=outputs/finetune/2026-01-31/12-00-00-bert-sst2 format=json
 """
 
@@ -15,18 +16,22 @@ from rich.table import Table
 
 from lmlab.commands.finetune import write_predictions
 from lmlab.commands.session import command_line, relative
-from lmlab.config.assemble import PretrainData, build_corpus, tokenizer_facts
+from lmlab.config.assemble import PretrainData, build_corpus, build_objective, tokenizer_facts
 from lmlab.config.build import build, to_plain
 from lmlab.config.check import check
 from lmlab.engine.precision import choose_device
 from lmlab.errors import UserError
 from lmlab.formatting import figure
 from lmlab.formulations.scoring import evaluation_rows, score
-from lmlab.loading import can, load_run, load_weights, read_weights
+from lmlab.loading import load_run, load_weights, read_weights
+from lmlab.objectives.base import Learner
+from lmlab.objectives.causal_lm import CausalLm
 from lmlab.runs import find
 from lmlab.runs.record import RunFolder
 from lmlab.tasks.base import Task
 from lmlab.text.tokenizer import Tokenizer
+
+NO_CORRUPTION = {"_target_": "lmlab.corruptions.none.NoCorruption"}  # of objectives that bring none
 
 
 def main(config: DictConfig) -> None:
@@ -35,23 +40,39 @@ def main(config: DictConfig) -> None:
     source = find.resolve(config.run, is_finished if config.run == "latest" else None, "a finished run")
     summary = source.read_summary()
     if summary["command"] == "finetune":
+        refuse_question(config, source)
         task, metrics, records = score_task(config, source)
-    elif config.task is not None:
-        raise UserError(
-            f"{relative(source.path)} is pretrained and has no head for a task; "
-            f"train one with: lmlab finetune task=... init={relative(source.path)}"
-        )
     else:
+        refuse_task(config, f"{relative(source.path)} is pretrained")
         task, metrics, records = None, score_text(config, source), []
     run = RunFolder(HydraConfig.get().runtime.output_dir)
     names = ("model", "objective", "corruption", "corpus", "formulation", "tuning", "seed", "tokenizer_hash")
-    facts = {key: summary[key] for key in names} | {"task": task, "init": str(relative(source.path))}
+    facts = {key: summary[key] for key in names} | asked(config) | {"task": task, "init": str(relative(source.path))}
     run.start(to_plain(config), "evaluate", command_line(), facts)
     if records:
         write_predictions(run, records)
     run.summary({"status": "finished", "metrics": metrics})
     places = {"run": str(relative(source.path)), "written_to": str(relative(run.path))}
-    show(config.format, places | {"task": task, "metrics": metrics})
+    show(config.format, places | {"task": task} | asked(config) | {"metrics": metrics})
+
+
+def asked(config: DictConfig) -> dict[str, str]:
+    """The objective and the corruption that were chosen in place of the run's own."""
+    choices = HydraConfig.get().runtime.choices
+    return {group: choices[group] for group in ("objective", "corruption") if config[group] is not None}
+
+
+def refuse_task(config: DictConfig, what: str) -> None:
+    """Raise UserError when a task is asked for: a pre-trained run has no head for it."""
+    if config.task is not None:
+        raise UserError(f"{what} and has no head for a task; train one with: lmlab finetune task=...")
+
+
+def refuse_question(config: DictConfig, run: RunFolder) -> None:
+    """Raise UserError for what can be asked of a pre-trained run only."""
+    given = [key for key in ("objective", "corruption", "seq_len", "max_tokens") if config[key] is not None]
+    if given:
+        raise UserError(f"{', '.join(given)}: {relative(run.path)} is fine-tuned, and is scored on a task only")
 
 
 def is_finished(run: RunFolder) -> bool:
@@ -100,17 +121,50 @@ def score_text(config: DictConfig, run: RunFolder) -> dict[str, float]:
 
     Bits per byte does not depend on the tokenizer: nats per token, times tokens per byte of text, over ln 2.
     """
-    trained = with_folders(run, config)
-    trained.trainer.eval_tokens = None  # the whole held-out text
     source = load_run(run)
-    learner = source.learner.to(choose_device(config.device))
+    trained = another_question(with_folders(run, config), config)
+    learner = ask(source.learner, trained, source.tokenizer).to(choose_device(config.device))
     corpus = build_corpus(trained)
     data = PretrainData(trained, corpus, source.tokenizer, learner.objective, learner.model.layout)
     metrics = learner.evaluate(data.validation_batches())
-    if can(trained, "generate"):
+    if isinstance(learner.objective, CausalLm):
         store = data.store("validation")
         metrics["bits_per_byte"] = metrics["loss"] / math.log(2) * len(store.ids) / store.num_bytes
     return metrics
+
+
+def another_question(trained: DictConfig, config: DictConfig) -> DictConfig:
+    """The config of a pre-training run with what `config` asks instead: objective, corruption, lengths.
+
+    Raises:
+        UserError: the words do not fit each other, or the model.
+    """
+    trained = trained.copy()
+    trained.trainer.eval_tokens = config.max_tokens
+    if config.objective is not None:
+        trained.objective, trained.corruption = config.objective, NO_CORRUPTION
+    if config.corruption is not None:
+        trained.corruption = config.corruption
+    trained.seq_len = config.seq_len or trained.seq_len
+    check(trained)
+    return trained
+
+
+def ask(learner: Learner, trained: DictConfig, tokenizer: Tokenizer) -> Learner:
+    """The model and those of its heads that the objective of `trained` asks; heads are known by their names.
+
+    Raises:
+        UserError: the objective needs a head that the model was trained without.
+    """
+    other = Learner(learner.model, build_objective(trained, tokenizer, learner.model))
+    if missing := other.heads.keys() - learner.heads.keys():
+        raise UserError(
+            f"objective={HydraConfig.get().runtime.choices['objective']} needs the head {', '.join(sorted(missing))},"
+            f" which the model was trained without; it has {', '.join(learner.heads)}"
+        )
+    for name in other.heads:
+        other.heads[name] = learner.heads[name]
+    return other.eval()
 
 
 def with_folders(run: RunFolder, config: DictConfig) -> DictConfig:
@@ -130,5 +184,6 @@ def show(format: str, result: dict[str, Any]) -> None:
     for name, value in result["metrics"].items():
         table.add_row(name, figure(value))
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{result['run']} on {result['task'] or 'its held-out text'}", markup=False)
+    question = f", objective {result['objective']}" if "objective" in result else ""
+    console.print(f"{result['run']} on {result['task'] or 'its held-out text'}{question}", markup=False)
     console.print(table)

@@ -32,6 +32,8 @@ from lmlab.runs.record import RunFolder, config_hash
 from lmlab.tasks.base import Task, content_hash
 from lmlab.text.tokenizer import Tokenizer
 
+BRINGS_ITS_OWN = ("model", "tokenizer", "corpus")  # a pre-trained model does; these groups go with init=random
+
 
 def main(config: DictConfig) -> float:
     """Fine-tune with one seed or several. Returns the task's main metric (its mean over seeds)."""
@@ -165,7 +167,7 @@ def with_source(config: DictConfig) -> DictConfig:
         config.seq_len = config.seq_len or Pretrain.seq_len
         return config
     source = find_source(config)
-    if ignored := sorted({key.split(".")[0] for key in given_keys()} & {"model", "tokenizer", "corpus"}):
+    if ignored := sorted({key.split(".")[0] for key in given_keys()} & set(BRINGS_ITS_OWN)):
         raise UserError(
             f"{', '.join(ignored)}: a pre-trained model brings its own; these words go with init=random "
             f"(and init={config.init} says which model)"

@@ -7,9 +7,11 @@ lmlab pretrain model=t5 objective=span_corruption corpus=text corpus.path=book.t
 import torch
 from omegaconf import DictConfig
 
+from lmlab.audit.start import look_at_the_start
+from lmlab.commands.follow import Follower, check_followers, follow, followers
 from lmlab.commands.samples import samples
 from lmlab.commands.session import Session, relative
-from lmlab.config.assemble import PretrainData, build_corpus, build_learner, build_tokenizer
+from lmlab.config.assemble import PretrainData, build_corpus, build_learner, build_tokenizer, tokenizer_facts
 from lmlab.config.build import build, to_plain
 from lmlab.config.check import check
 from lmlab.engine.progress import Progress, final_panel
@@ -24,9 +26,17 @@ from lmlab.text.tokenizer import Tokenizer
 
 
 def main(config: DictConfig) -> float:
-    """Run the experiment that `config` describes. Returns its best validation loss, for sweepers."""
+    """Run the experiment that `config` describes, and what follows. Returns its best validation loss, for sweepers."""
     check(config)
     session = Session(config)
+    then = followers(session.config)
+    best = pretrain(session, then)
+    follow(then, session.config, session.run)
+    return best
+
+
+def pretrain(session: Session, then: list[Follower]) -> float:
+    """Train; the run is finished afterwards. Returns its best validation loss."""
     config, run = session.config, session.run
     progress = Progress(config.trainer.log_every, write_log=run.write_log)
 
@@ -34,12 +44,15 @@ def main(config: DictConfig) -> float:
     tokenizer = session.tokenizer() or build_tokenizer(config, corpus)
     torch.manual_seed(config.seed)  # of the initial weights
     learner = build_learner(config, tokenizer)
+    check_followers(then, config, run, learner, tokenizer)
     if config.init is not None and not session.resumed:
         start_from(find.resolve(config.init, is_pretrained, "a pre-trained model"), learner, tokenizer)
     data = PretrainData(config, corpus, tokenizer, learner.objective, learner.model.layout, tokenizing(progress))
     hashes = {"data_hash": data.store("train").data_hash, "tokenizer_hash": tokenizer.hash}
     session.refuse_other_data(hashes["data_hash"])
     batches, validation = data.train_batches(), data.validation_batches()
+    facts = tokenizer_facts(tokenizer)
+    progress.message(look_at_the_start(batches, learner.objective, learner.model.layout, facts))
 
     trainer = Trainer(
         learner,

@@ -4,12 +4,13 @@ import importlib
 import shlex
 import sys
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from lmlab.config.build import to_plain
@@ -249,11 +250,33 @@ def run(command: str, overrides: list[str] | None = None) -> RunFolder:
             f"run takes pretrain, finetune or evaluate, not {command!r}; lmlab.load(run) fills and generates"
         )
     config = compose(command, overrides)
-    HydraConfig.instance().set_config(config)
-    folder = Path(HydraConfig.get().run.dir)
-    with read_write(config.hydra), open_dict(config):
-        config.hydra.runtime.output_dir = str(folder.absolute())
-        HydraConfig.instance().set_config(config)
-        del config["hydra"]
-    importlib.import_module(f"lmlab.commands.{command}").main(config)
+    if config.hydra.mode == RunMode.MULTIRUN:
+        raise UserError(f"this is a sweep, of several runs: lmlab {command} {shlex.join(overrides or [])}")
+    return carry_out(command, config)
+
+
+def carry_out(command: str, config: DictConfig) -> RunFolder:
+    """Carry out a composed command, whose `hydra` node says where it writes. Returns the folder of its run."""
+    with settings_of_hydra(config) as folder:
+        importlib.import_module(f"lmlab.commands.{command}").main(config)
     return RunFolder(folder) if find.is_run(folder) else find.runs()[0]  # a resumed run stays in its own folder
+
+
+@contextmanager
+def settings_of_hydra(config: DictConfig) -> Iterator[Path]:
+    """Let HydraConfig tell what the `hydra` node of `config` says; afterwards what it told before.
+
+    The node is taken out of `config`, as Hydra does for its jobs. Yields the output folder.
+    """
+    instance = HydraConfig.instance()
+    before = instance.cfg
+    try:
+        instance.set_config(config)
+        folder = unused(Path(instance.get().run.dir))
+        with read_write(config.hydra), open_dict(config):
+            config.hydra.runtime.output_dir = str(folder.absolute())
+            instance.set_config(config)
+            del config["hydra"]
+        yield folder
+    finally:
+        instance.cfg = before

@@ -4,12 +4,15 @@ Options with a `_target_` are not mirrored here: `lmlab.config.check` binds thei
 signature, so one class and one YAML is the whole job. What each key means stands beside it in the YAML.
 """
 
+import importlib
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 
 from lmlab.config import conf_dir
@@ -55,10 +58,19 @@ class Pretrain:
     seq_len: int = 32
     seed: int = 0
     init: str | None = None
+    then: dict[str, Any] = field(default_factory=dict)
     resume: str | None = None
     data_dir: str | None = None
     cache_dir: str | None = None
     notes: str = ""
+
+
+@dataclass
+class Audit(Pretrain):
+    """Root of `lmlab audit`: that of pretraining, so that it takes every experiment."""
+
+    examples: int | None = 2000
+    format: str = field(default="table", metadata={"words": ("table", "json")})
 
 
 @dataclass
@@ -90,6 +102,10 @@ class Evaluate:
 
     run: str = "latest"
     task: Any = None
+    objective: Any = None
+    corruption: Any = None
+    seq_len: int | None = None
+    max_tokens: int | None = None
     device: str = field(default="auto", metadata={"words": ("auto", "cpu", "cuda", "mps")})
     format: str = field(default="table", metadata={"words": ("table", "json")})
     data_dir: str | None = None
@@ -121,7 +137,14 @@ class Generate:
     format: str = field(default="table", metadata={"words": ("table", "json")})
 
 
-ROOTS = {"pretrain": Pretrain, "finetune": Finetune, "evaluate": Evaluate, "fill": Fill, "generate": Generate}
+ROOTS = {
+    "pretrain": Pretrain,
+    "finetune": Finetune,
+    "evaluate": Evaluate,
+    "fill": Fill,
+    "generate": Generate,
+    "audit": Audit,
+}
 
 
 def allowed_words(schema: type) -> dict[str, tuple[str, ...]]:
@@ -130,9 +153,14 @@ def allowed_words(schema: type) -> dict[str, tuple[str, ...]]:
 
 
 def register() -> None:
-    """Make the roots known to Hydra (as `<command>_schema`) and the resolver that names run folders."""
+    """Make known to Hydra: the roots (`<command>_schema`), the sweeper, and the resolver that names run folders."""
     for command, root in ROOTS.items():
-        ConfigStore.instance().store(name=f"{command}_schema", node=root, provider="lmlab")
+        node = OmegaConf.structured(root)
+        if "then" in node:
+            OmegaConf.set_struct(node.then, False)  # its keys are the user's own
+        ConfigStore.instance().store(name=f"{command}_schema", node=node, provider="lmlab")
+    Plugins.instance()  # Hydra loads its own sweeper, of which ours is a kind, here and anew: ours must come later
+    importlib.import_module("lmlab.config.sweeper").register_sweeper()
     OmegaConf.register_new_resolver("lmlab.or", lambda value, other: other if value is None else value, replace=True)
 
 
@@ -141,8 +169,14 @@ def compose(command: str, overrides: list[str] | None = None, config_dir: str | 
 
     `config_dir` is a further folder of options, as `--config-dir` names one. The `hydra` node is kept:
     `config.hydra.runtime.choices` tells which option each group took. Raises Hydra's own exceptions.
+    Works within a job that Hydra runs, too.
     """
     register()
     further = [f"hydra.searchpath=['file://{config_dir}']"] if config_dir else []
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return hydra_compose(command, [*(overrides or []), *further], return_hydra_config=True)
+    around = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            return hydra_compose(command, [*(overrides or []), *further], return_hydra_config=True)
+    finally:
+        GlobalHydra.instance().hydra = around

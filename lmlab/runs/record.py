@@ -46,9 +46,10 @@ PACKAGES = (
     "scipy",
 )  # fmt: skip
 
-# Settings that say where, how often reported and on what machine, and leave the experiment what it is.
+# Settings that say where, how often reported, on what machine and what is measured afterwards, and leave the
+# experiment what it is: the same model comes of it.
 NOT_THE_EXPERIMENT = {
-    "cache_dir", "data_dir", "device", "format", "hydra", "logger", "notes", "resume", "seeds",
+    "cache_dir", "data_dir", "device", "format", "hydra", "logger", "notes", "resume", "seeds", "then",
     "trainer.device",
 }  # fmt: skip
 NOT_THE_EXPERIMENT_PREFIXES = ("trainer.eval_", "trainer.keep_", "trainer.log_", "trainer.save_")
@@ -258,7 +259,7 @@ class RunFolder:
 def config_hash(config: dict) -> str:
     """16 hexadecimal digits that two runs share when they are the same experiment, seed included.
 
-    Folders, notes, device and the settings of logging, evaluation, saving and resuming do not count.
+    Folders, notes, device, `then` and the settings of logging, evaluation, saving and resuming do not count.
     """
     kept = {key: value for key, value in flatten(config).items() if defines_experiment(key)}
     text = json.dumps(plain(kept), sort_keys=True, ensure_ascii=False)

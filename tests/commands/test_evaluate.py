@@ -4,7 +4,15 @@ import json
 import math
 
 import pytest
-from test_finetune import TINY, lmlab, only, place, words  # noqa: F401
+from test_finetune import TEXT, TINY, lmlab, only, place, words  # noqa: F401
+
+
+def book(place):  # noqa: F811
+    """30 documents of 16 sentences, to train on and to be asked about."""
+    document = "\n".join(f"{line.capitalize()}." for line in TEXT.splitlines())
+    (place / "book.txt").write_text("\n\n".join([document] * 30))
+    files = ["corpus.path=book.txt", "corpus.validation_path=book.txt"]
+    return ["corpus=text", *files, "corpus.document=blank_line"]
 
 
 def evaluate(lmlab, *arguments):  # noqa: F811
@@ -40,3 +48,28 @@ def test_a_causal_run_is_scored_on_its_held_out_text(place, lmlab):  # noqa: F81
     assert 0 < metrics["bits_per_byte"] < metrics["loss"] / math.log(2)  # a token is longer than a byte here
     code, _, told = lmlab("evaluate", "task=sst2", f"data_dir={place}/data")
     assert code == 1 and "lmlab finetune" in told
+
+
+def test_a_pretrained_run_is_asked_another_question(place, lmlab):  # noqa: F811
+    steps = ["seq_len=32", "trainer.max_steps=3", "trainer.batch_tokens=256", "trainer.eval_tokens=null"]
+    code, _, told = lmlab("pretrain", "objective=mlm_nsp", *book(place), *steps, *TINY)
+    assert code == 0, told
+    trained = json.loads(only("outputs/pretrain/*/*/summary.json", place).read_text())["metrics"]
+    assert evaluate(lmlab)["metrics"] == pytest.approx(trained, rel=1e-4)
+    assert evaluate(lmlab, "objective=nsp")["metrics"]["accuracy"] == pytest.approx(trained["nsp_accuracy"])
+    order = evaluate(lmlab, "objective=sop")
+    assert order["objective"] == "sop" and set(order["metrics"]) == {"loss", "accuracy"}
+    few, many = (evaluate(lmlab, "objective=mlm", f"corruption.rate={rate}")["metrics"] for rate in (0.15, 0.6))
+    assert few["loss"] != many["loss"]
+    part = evaluate(lmlab, "corruption=whole_word", "max_tokens=640", "seq_len=64")
+    assert part["corruption"] == "whole_word" and part["metrics"]["nsp_loss"] > 0  # its own objective
+
+    for arguments, message in {
+        ("objective=rtd",): "which the model was trained without; it has ",
+        ("objective=span_corruption",): "layout",
+        ("objective=mlm", "corruption=deletion"): "keep the length",
+        ("seq_len=600",): "512 positions",
+        ("max_tokens=0",): "max_tokens",
+    }.items():
+        code, shown, told = lmlab("evaluate", "format=json", *arguments)
+        assert code == 1 and shown == "" and message in told, told

@@ -1,0 +1,229 @@
+"""From entries to tables: which runs share a row, which keys tell them apart, which is best."""
+
+import math
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from lmlab.errors import UserError, nearest
+from lmlab.runs.compare.reading import Entry
+from lmlab.runs.record import RunFolder
+
+LOWER_IS_BETTER = ("loss", "perplexity", "bits_per_byte", "error", "seconds")  # these, and what ends in _<one of them>
+
+
+@dataclass
+class Row:
+    """Runs that differ in nothing but the seed; all finished, or one that is not."""
+
+    name: str
+    entries: list[Entry]
+    repeats: int = 0  # further runs of a seed that is counted already
+
+    @property
+    def status(self) -> str:
+        return self.entries[0].status
+
+    @property
+    def seeds(self) -> list:
+        return sorted({entry.summary["seed"] for entry in self.entries} - {None})
+
+    def values(self, metric: str) -> list[float]:
+        found = [entry.metrics.get(metric, entry.summary.get(metric)) for entry in self.entries]
+        return [value for value in found if isinstance(value, int | float) and not isinstance(value, bool)]
+
+    def mean(self, metric: str) -> float | None:
+        values = self.values(metric)
+        return statistics.fmean(values) if values and len(values) == len(self.entries) else None
+
+    def std(self, metric: str) -> float | None:
+        """Standard deviation over seeds (n - 1), None for a single one."""
+        values = self.values(metric)
+        return statistics.stdev(values) if len(values) > 1 and len(values) == len(self.entries) else None
+
+
+@dataclass
+class Table:
+    """The runs of one command (and task), best first."""
+
+    command: str
+    task: str | None
+    metrics: list[str]  # the first decides the order
+    keys: list[str]  # the config keys that differ
+    rows: list[Row]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        count = sum(len(row.entries) + row.repeats for row in self.rows)
+        words = [self.command, self.task, "1 run" if count == 1 else f"{count} runs"]
+        return " · ".join(word for word in words if word)
+
+
+def tables(entries: Iterable[Entry], metrics: Sequence[str] = ()) -> list[Table]:
+    """A table for each command and task: scores on different questions do not belong in one column.
+
+    Raises:
+        UserError: no run has the metric asked for.
+    """
+    groups: dict[tuple, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        groups[entry.summary["command"] or "unknown", entry.summary["task"]].append(entry)
+    there = sorted({name for group in groups.values() for entry in group for name in entry.metrics})
+    for metric in metrics:
+        if not any(Row("", [entry]).values(metric) for group in groups.values() for entry in group):
+            known = f"; there are {', '.join(there)}" if there else ""
+            raise UserError(f"No run has the metric {metric}{nearest(metric, there)}{known}.")
+    in_order = sorted(groups.items(), key=lambda item: (item[0][0], item[0][1] or ""))
+    return [_table(command, task, group, list(metrics)) for (command, task), group in in_order]
+
+
+def _table(command: str, task: str | None, entries: list[Entry], metrics: list[str]) -> Table:
+    keys = differing(entries)
+    metrics = metrics or main_metrics(entries)
+    table = Table(command, task, metrics, keys, _rows(entries, keys))
+    table.rows.sort(key=lambda row: _rank(row, metrics[0]))
+    table.notes = _notes(table, entries)
+    return table
+
+
+def differing(entries: Sequence[Entry]) -> list[str]:
+    """The config keys that tell these runs apart.
+
+    A key inside a group (`model.num_layers`) counts if it differs between runs that chose the same option, or
+    if the user set it: what merely follows from `model=bert` or `model=gpt` is told by `model` already. A key
+    that some runs lack counts only if it was set, else every key that a later version brings would count.
+    """
+    keys = list(dict.fromkeys(key for entry in entries for key in entry.config))
+    said = set().union(*(entry.said for entry in entries))
+    found = [key for key in keys if _differs(key, entries, said)]
+    found += [key for key in ("data_hash", "tokenizer_hash") if _differs_silently(key, entries, found)]
+    return _without_echoes(found, entries, said)
+
+
+def _differs(key: str, entries: Sequence[Entry], said: set[str]) -> bool:
+    group = key.split(".")[0] if "." in key else None
+    by_option: dict[object, set[str]] = defaultdict(set)
+    for entry in entries:
+        if key in entry.config:
+            by_option[entry.config.get(group)].add(entry.show(key))
+    if any(len(values) > 1 for values in by_option.values()):
+        return True
+    if key not in said:
+        return False
+    return len(set().union(*by_option.values())) > 1 or any(key not in entry.config for entry in entries)
+
+
+def _differs_silently(key: str, entries: Sequence[Entry], keys: list[str]) -> bool:
+    """Do runs with the same config have other data (a file that changed, another Python's documentation)?"""
+    seen: dict[tuple, set] = defaultdict(set)
+    for entry in entries:
+        if entry.summary[key] is not None:
+            seen[tuple(entry.show(each) for each in keys)].add(entry.summary[key])
+    return any(len(values) > 1 for values in seen.values())
+
+
+def _without_echoes(keys: list[str], entries: Sequence[Entry], said: set[str]) -> list[str]:
+    """Leave out what another key tells: one that was set and has the same value in every run, or, of the
+    corruption, the objective that brings it along."""
+    columns: dict[tuple, list[str]] = defaultdict(list)
+    for key in keys:
+        columns[tuple(entry.show(key) for entry in entries)].append(key)
+    echoes = {key for same in columns.values() if said & set(same) for key in same if key not in said}
+    if "objective" in keys and "corruption" not in said:
+        pairs = {(entry.show("objective"), entry.show("corruption")) for entry in entries}
+        echoes |= {"corruption"} if len(pairs) == len({objective for objective, _ in pairs}) else set()
+    return [key for key in keys if key not in echoes]
+
+
+def main_metrics(entries: Sequence[Entry]) -> list[str]:
+    """What to judge runs by: the metric their checkpoints were chosen by, else the first that is no loss.
+
+    Pre-trained models are judged by what was done with them afterwards, if anything was, else by their losses.
+    """
+    names = list(dict.fromkeys(name for entry in entries for name in entry.metrics))
+    if entries[0].summary["command"] == "pretrain":
+        later = _later_metrics(entries, names)
+        losses = [name for name in ("loss", "perplexity") if name in names]
+        return later + losses * (not later or len(_questions(entries)) == 1) or names[:1] or ["loss"]
+    chosen = [(entry.summary["best"] or {}).get("metric") for entry in entries]
+    chosen = [name for name in chosen if name in names and not lower_is_better(name)]
+    scores = [name for name in names if not lower_is_better(name)]
+    return (chosen or scores or names or ["loss"])[:1]
+
+
+def _later_metrics(entries: Sequence[Entry], names: Sequence[str]) -> list[str]:
+    """The main figure of everything that was done with the finished models."""
+    followers = list(dict.fromkeys(name for entry in entries for name in entry.followers))
+    figures: dict[str, list[str]] = {follower: [] for follower in followers}
+    for name in names:
+        whose = [follower for follower in followers if name.startswith(f"{follower}_")]
+        if whose:
+            figures[max(whose, key=len)].append(name)
+    mains = (next((name for name in own if not lower_is_better(name)), own[0]) for own in figures.values() if own)
+    return list(mains)
+
+
+def _questions(entries: Sequence[Entry]) -> set[tuple]:
+    """What the runs were asked in pre-training: their losses compare only if it is the same."""
+    asked = ("objective", "corruption", "tokenizer_hash")
+    questions = {tuple(entry.summary[key] for key in asked) for entry in entries}
+    return {question for question in questions if all(question)}
+
+
+def _rows(entries: Sequence[Entry], keys: list[str]) -> list[Row]:
+    names = short_names([entry.run for entry in entries])
+    groups: dict[object, list[Entry]] = defaultdict(list)
+    for entry in entries:  # newest first
+        alike = tuple(entry.show(key) for key in keys)
+        groups[alike if entry.status == "finished" else entry.run].append(entry)
+    rows = []
+    for group in groups.values():
+        newest = {entry.summary["seed"]: entry for entry in reversed(group)}  # of each seed
+        once = sorted(newest.values(), key=lambda entry: -entry.started)
+        rows.append(Row(_row_name(group, entries, names), once, repeats=len(group) - len(once)))
+    return rows
+
+
+def _row_name(group: list[Entry], entries: Sequence[Entry], names: dict[RunFolder, str]) -> str:
+    """The newest run's name; for several seeds of one command that of the folder that holds just them."""
+    newest = names[group[0].run]
+    parent = group[0].run.path.absolute().parent
+    inside = [entry for entry in entries if entry.run.path.absolute().parent == parent]
+    alone = len(group) > 1 and "/" in newest and len(inside) == len(group) and all(each in group for each in inside)
+    return newest.rpartition("/")[0] if alone else newest
+
+
+def _rank(row: Row, metric: str) -> tuple:
+    mean = row.mean(metric)
+    order = math.inf if mean is None else mean if lower_is_better(metric) else -mean
+    return row.status != "finished", order, -row.entries[0].started
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether a smaller value of this metric is the better one."""
+    return metric in LOWER_IS_BETTER or metric.endswith(tuple(f"_{name}" for name in LOWER_IS_BETTER))
+
+
+def _notes(table: Table, entries: Sequence[Entry]) -> list[str]:
+    notes = []
+    if any(len(row.entries) > 1 for row in table.rows):
+        notes.append("mean ± standard deviation over seeds; speed and time are means")
+    if repeats := sum(row.repeats for row in table.rows):
+        notes.append(f"of each seed the newest run counts; older ones left out: {repeats}")
+    if table.command == "pretrain" and {"loss", "perplexity"} & set(table.metrics) and len(_questions(entries)) > 1:
+        notes.append("losses compare only under the same question: same objective, corruption and tokenizer")
+    return notes
+
+
+def short_names(found: Sequence[RunFolder]) -> dict[RunFolder, str]:
+    """The shortest end of each path that names one run only; `run=` and `lmlab compare` find it so."""
+    parts = {run: run.path.absolute().parts for run in found}
+    count = Counter(path[-length:] for path in parts.values() for length in range(1, len(path) + 1))
+    names = {}
+    for run, path in parts.items():
+        shortest = run.name.count("/") + 1
+        lengths = (length for length in range(shortest, len(path)) if count[path[-length:]] == 1)
+        names[run] = "/".join(path[-next(lengths, len(path)) :])
+    return names

@@ -1,0 +1,127 @@
+"""From run folders to entries of a table."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from lmlab.errors import UserError
+from lmlab.runs.find import outputs_root, resolve, runs
+from lmlab.runs.record import RunFolder, defines_experiment, flatten, plain
+
+# The groups whose option the summary names; the option's name stands for all the keys it brings.
+WORDS = ("model", "objective", "corruption", "corpus", "task", "formulation", "tuning")
+ABSENT = "-"
+
+
+@dataclass
+class Entry:
+    """One run that was read.
+
+    Attributes:
+        config: dotted key -> value of what defines the experiment; a group's key holds its option's name.
+        said: the keys that the user set for this run, as far as that is known.
+        status: finished, interrupted, failed or running.
+        metrics: the final figures; of an unfinished run the last evaluation.
+        followers: what was done with its model (`then`), in order; their figures are metrics called <name>_<metric>.
+    """
+
+    run: RunFolder
+    summary: dict
+    config: dict[str, str]
+    said: set[str]
+    status: str
+    metrics: dict[str, float | None]
+    started: float
+    followers: list[str]
+
+    def show(self, key: str) -> str:
+        """A key of the config, or a hash of the summary, as text."""
+        if key in ("data_hash", "tokenizer_hash"):
+            return _text(self.summary[key])
+        return self.config.get(key, ABSENT)
+
+
+def load(folders: Sequence[str] = ()) -> tuple[list[Entry], dict[str, str]]:
+    """Read all runs in the folders given (default: `outputs`), which may be named as the tables name them.
+
+    Returns:
+        The runs, newest first, and path -> reason for those that cannot be read.
+
+    Raises:
+        UserError: a folder does not exist, or there is no run at all.
+    """
+    named = [folder if Path(folder).is_dir() else resolve(folder, checkpoint=False).path for folder in folders]
+    roots = named or [outputs_root()]
+    found = {run: None for root in roots for run in runs(root)}
+    if not found:
+        where = ", ".join(str(Path(root).absolute()) for root in roots)
+        raise UserError(f"There is no run in {where} yet: make one with `lmlab pretrain`, then compare.")
+    entries, unreadable = [], {}
+    for run in found:
+        try:
+            entries.append(read(run))
+        except ValueError as error:
+            unreadable[str(run.path)] = str(error)
+    if not entries:
+        reasons = "; ".join(f"{path} ({reason})" for path, reason in unreadable.items())
+        raise UserError(f"None of the runs can be read: {reasons}")
+    return entries, unreadable
+
+
+def read(run: RunFolder) -> Entry:
+    """Read one run. Raises ValueError when its summary or its config cannot be read."""
+    summary, status = run.read_summary(), run.status()
+    metrics = summary["metrics"] if isinstance(summary["metrics"], dict) else {}
+    if status != "finished":
+        lines = run.metrics()
+        steps = [line["step"] for line in lines if isinstance(line.get("step"), int)]
+        summary["steps"] = summary["steps"] or max(steps, default=None)
+        metrics = metrics or next((line for line in reversed(lines) if line.get("split") == "validation"), {})
+    numbers = {
+        name: value
+        for name, value in metrics.items()
+        if name not in ("step", "tokens", "split") and isinstance(value, int | float | None)
+    }
+    config = run.config()
+    return Entry(
+        run,
+        summary,
+        _experiment(config, run, summary),
+        _said(run),
+        status,
+        numbers,
+        run.started(),
+        list(config.get("then") or {}),
+    )
+
+
+def _experiment(config: dict, run: RunFolder, summary: dict) -> dict[str, str]:
+    named = {key: value["_target_"].rsplit(".", 1)[-1] for key, value in config.items() if _is_word(value)}
+    named |= {key: summary[key] for key in WORDS if summary[key] is not None}
+    flat = {key: value for key, value in flatten(config).items() if defines_experiment(key)}
+    flat = {key: value for key, value in flat.items() if key != "seed" and not key.endswith("_target_")}
+    facts = {"init": summary["init"], "device": run.environment().get("device")}  # what they turned out to be
+    found = {**named, **flat, **{key: value for key, value in facts.items() if value is not None}}
+    return {key: _text(value) for key, value in found.items()}
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("_target_"), str)
+
+
+def _said(run: RunFolder) -> set[str]:
+    """The keys that the user set, from Hydra's record (it knows each job of a sweep) or the command line."""
+    try:
+        words = yaml.safe_load((run.path / ".hydra" / "overrides.yaml").read_text(encoding="utf-8")) or []
+    except (OSError, yaml.YAMLError):
+        words = str(run.environment().get("command_line", "")).split()
+    return {str(word).split("=", 1)[0].lstrip("+~") for word in words if "=" in str(word)}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value if isinstance(value, str) else json.dumps(plain(value), ensure_ascii=False)

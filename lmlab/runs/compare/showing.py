@@ -1,0 +1,183 @@
+"""Tables for people, as wide as their terminal, and for programs."""
+
+import json
+import re
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console, Group
+from rich.measure import Measurement
+from rich.table import Table as Grid
+from rich.text import Text
+
+from lmlab.formatting import duration, figure, short_number
+from lmlab.runs.compare.arranging import Row, Table, lower_is_better
+from lmlab.runs.compare.reading import ABSENT
+from lmlab.runs.record import plain
+
+
+def render(table: Table, console: Console) -> Group:
+    """The table if it fits the console, else without what can be spared, else a paragraph for each run."""
+    best = _best(table)
+    spared = table.metrics[:1] if set(table.metrics) == {"loss", "perplexity"} else table.metrics
+    for metrics, brief in ((table.metrics, False), (spared, False), (spared, True)):
+        shown = _grid(table, metrics, best, brief)
+        if Measurement.get(console, console.options.update(width=10_000), shown).maximum <= console.width:
+            break
+    else:
+        shown = Group(*(_paragraph(table, row, row is best) for row in table.rows))
+    return Group(Text(table.title, style="bold"), shown, *(Text(note, style="dim") for note in table.notes))
+
+
+def _grid(table: Table, metrics: list[str], best: Row | None, brief: bool) -> Grid:
+    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    names = _brief_names(table) if brief else {row.name: row.name for row in table.rows}
+    status, seeds = _any_unfinished(table), _seeds_matter(table)
+    keys = short_keys(table.keys)
+    for name in ("run", *(["status"] * status), *keys.values()):
+        grid.add_column(name, no_wrap=True)
+    for name in (*(["seeds"] * seeds), *metrics, "tokens/s", "time", "parameters"):
+        grid.add_column(name, justify="right", no_wrap=True)
+    for row in table.rows:
+        cells = [names[row.name], *([_mark(row)] * status), *(_setting(row, key) for key in keys)]
+        cells += [*([_seeds(row)] * seeds), *(_score(row, name) for name in metrics), *_costs(row)]
+        grid.add_row(*map(Text, cells), style="dim" if _mark(row) else "bold" if row is best else "")
+    return grid
+
+
+def _paragraph(table: Table, row: Row, best: bool) -> Text:
+    """One run in a few lines, for terminals that are too narrow for the table."""
+    scores = [f"{name} {_score(row, name)}" for name in table.metrics]
+    if _seeds_matter(table):
+        scores.append(f"seeds {_seeds(row)}")
+    settings = [f"{short}={_setting(row, key)}" for key, short in short_keys(table.keys).items()]
+    costs = zip(_costs(row), ("{} tokens/s", "{}", "{} parameters"), strict=True)
+    lines = [scores, settings, [form.format(cost) for cost, form in costs if cost != ABSENT]]
+    head = row.name
+    if _mark(row):
+        steps = row.entries[0].summary["steps"]
+        head += f"  ({row.status})" if steps is None else f"  ({row.status} at step {steps})"
+    text = Text(style="dim" if _mark(row) else "").append(head, style="bold" if best else "")
+    return text.append("".join("\n  " + "  ".join(line) for line in lines if line) + "\n")
+
+
+def _brief_names(table: Table) -> dict[str, str]:
+    """Row name -> the time it begins with, where that names one row only."""
+    brief = {row.name: re.match(r"(\d\d-\d\d-\d\d)?", row.name)[0] for row in table.rows}
+    times = list(brief.values())
+    return {name: time if time and times.count(time) == 1 else name for name, time in brief.items()}
+
+
+def _best(table: Table) -> Row | None:
+    finished = [row for row in table.rows if row.status == "finished" and row.mean(table.metrics[0]) is not None]
+    return finished[0] if len(finished) > 1 else None
+
+
+def _any_unfinished(table: Table) -> bool:
+    return any(row.status != "finished" for row in table.rows)
+
+
+def _seeds_matter(table: Table) -> bool:
+    several = any(len(row.entries) > 1 for row in table.rows)
+    return several or len({tuple(row.seeds) for row in table.rows}) > 1
+
+
+def _mark(row: Row) -> str:
+    """What is to be said of a run that did not finish."""
+    return "" if row.status == "finished" else row.status
+
+
+def _seeds(row: Row) -> str:
+    seeds = row.seeds
+    in_a_row = len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1
+    text = f"{seeds[0]}–{seeds[-1]}" if in_a_row else ", ".join(map(str, seeds)) or ABSENT
+    return f"n = {len(row.entries)} ({text})" if len(row.entries) > 1 else text
+
+
+def _score(row: Row, metric: str) -> str:
+    mean, std = row.mean(metric), row.std(metric)
+    if mean is None:
+        bad = any(metric in entry.metrics for entry in row.entries)  # it was measured, and was no number
+        return "nan" if bad else ABSENT
+    return figure(mean) if std is None else f"{figure(mean)} ± {_like(std, figure(mean))}"
+
+
+def _like(value: float, example: str) -> str:
+    """A spread with as many decimals as the mean beside it, or in its own way where that would show 0."""
+    decimals = len(example.partition(".")[2]) if "e" not in example else 0
+    text = f"{value:,.{decimals}f}"
+    return text if value == 0 or (text.strip("0.,") and "e" not in example) else f"{value:.1e}"
+
+
+def _costs(row: Row) -> list[str]:
+    rate, time = row.mean("tokens_per_second"), row.mean("wall_seconds")
+    parameters = _parameters(row)
+    return [
+        ABSENT if rate is None else short_number(rate),
+        ABSENT if time is None else duration(time),
+        ABSENT if parameters is None else short_number(parameters),
+    ]
+
+
+def _parameters(row: Row) -> float | None:
+    count = row.entries[0].summary["parameters"]
+    return count.get("total") if isinstance(count, dict) else count
+
+
+def _setting(row: Row, key: str) -> str:
+    text = row.entries[0].show(key)
+    if key.endswith("_hash"):
+        text = text[:8]
+    if "/" in text and len(text) > 24:
+        text = text.rstrip("/").rsplit("/", 1)[-1]
+    return text if len(text) <= 32 else f"{text[:15]}…{text[-16:]}"
+
+
+def as_json(found: Sequence[Table], unreadable: dict[str, str]) -> str:
+    """All tables as one JSON object; paths and values in full."""
+    return json.dumps(
+        plain({"tables": [_table_object(table) for table in found], "unreadable": unreadable}),
+        ensure_ascii=False,
+        indent=2,
+    )
+
+
+def _table_object(table: Table) -> dict:
+    return {
+        "command": table.command,
+        "task": table.task,
+        "metric": table.metrics[0],
+        "higher_is_better": not lower_is_better(table.metrics[0]),
+        "differing_keys": table.keys,
+        "notes": table.notes,
+        "rows": [_row_object(table, row) for row in table.rows],
+    }
+
+
+def _row_object(table: Table, row: Row) -> dict:
+    return {
+        "name": row.name,
+        "runs": [str(entry.run.path) for entry in row.entries],
+        "status": row.status,
+        "steps": row.entries[0].summary["steps"],
+        "seeds": [entry.summary["seed"] for entry in row.entries],
+        "settings": {key: row.entries[0].show(key) for key in table.keys},
+        "metrics": {
+            name: {"mean": row.mean(name), "std": row.std(name), "values": row.values(name)}
+            for name in dict.fromkeys([*table.metrics, *row.entries[0].metrics])
+        },
+        "tokens_per_second": row.mean("tokens_per_second"),
+        "wall_seconds": row.mean("wall_seconds"),
+        "parameters": _parameters(row),
+    }
+
+
+def short_keys(keys: Sequence[str]) -> dict[str, str]:
+    """The last component of each dotted key; more of them where two keys would look the same."""
+    short = {}
+    for key in keys:
+        parts = key.split(".")
+        lengths = range(1, len(parts) + 1)
+        alone = (n for n in lengths if sum(other.split(".")[-n:] == parts[-n:] for other in keys) == 1)
+        short[key] = ".".join(parts[-next(alone, len(parts)) :])
+    return short

@@ -32,9 +32,10 @@ class Head(Formulation):
             first. None takes as many as the model has positions, at most 512.
         pooling: what stands for a whole text: "token" (an encoder's first, a decoder's last) or "mean" (of all).
         dropout: before the new layer; None takes the model's own rate.
-        decoder_input: what the decoder of an encoder-decoder reads: "text" (the same text again, as BART) or
-            "start" (its start token alone: cheaper, and enough for one answer per text). Tags and spans
-            always need the text.
+        decoder_input: what the decoder of an encoder-decoder reads: "text" (the same text again, as BART),
+            "start" (its start token alone: cheaper, and enough for one answer per text; tags, spans and means
+            take the text all the same) or "none" (the decoder is left out, and the encoder's states are read:
+            Sentence-T5, Ni et al. 2021, arXiv:2108.08877).
         doc_stride: span tasks: tokens from the start of one window to the start of the next (the step, not
             the overlap); None takes half of what a window can show.
         max_question_tokens: span tasks: a longer question is cut.
@@ -53,8 +54,8 @@ class Head(Formulation):
         max_question_tokens: int = 64,
         max_answer_length: int = 30,
     ) -> None:
-        if decoder_input not in ("text", "start"):
-            raise UserError(f"formulation.decoder_input must be text or start, not {decoder_input!r}")
+        if decoder_input not in ("text", "start", "none"):
+            raise UserError(f"formulation.decoder_input must be text, start or none, not {decoder_input!r}")
         if pooling not in ("token", "mean"):
             raise UserError(f"formulation.pooling must be token or mean, not {pooling!r}")
         self.pooling = pooling
@@ -80,8 +81,9 @@ class Head(Formulation):
         """What the head is asked about the task."""
         kinds = {"classification": Classification, "regression": Regression, "tagging": Tagging, "span": Span}
         pooled = kinds[task.kind].pooled
-        repeat_input = not pooled or self.pooling == "mean" or self.decoder_input == "text"
-        frame = Frame(model.layout, tokenizer, self.length_for(model), repeat_input, decoder_start(model, tokenizer))
+        start_is_enough = pooled and self.pooling == "token"
+        read = "text" if self.decoder_input == "start" and not start_is_enough else self.decoder_input
+        frame = Frame(model.layout, tokenizer, self.length_for(model), read, decoder_start(model, tokenizer))
         if task.kind == "span":
             spans = (self.doc_stride, self.max_question_tokens, self.max_answer_length)
             question: Question = Span(task, tokenizer, frame, *spans)

@@ -3,8 +3,8 @@
     encoder           [CLS] a [SEP] b [SEP]      segments 0 0 0 1 1
     decoder           <eos> a <eos> b <eos>      <eos> begins a text, as it does between documents in
                                                  pre-training; a tokenizer's own start token goes before it
-    encoder-decoder   encoder: as above          decoder: its start token and the same text again (BART), or
-                                                 the start token alone
+    encoder-decoder   encoder: as above          decoder: its start token and the same text again (BART), the
+                                                 start token alone, or nothing: the encoder is read
 
 A tokenizer without [CLS] and [SEP] uses its start and end of text, and one that lacks those too leaves them
 out.
@@ -51,8 +51,8 @@ class Frame:
         layout: of the model.
         tokenizer: gives the special ids.
         max_length: tokens of a sequence, special ones included.
-        repeat_input: for an encoder-decoder, whether the decoder reads the text again (else its start token
-            alone).
+        decoder_input: what the decoder of an encoder-decoder reads: "text" (the same again), "start" (its start
+            token alone) or "none" (there is no decoder, the encoder's states are read).
         decoder_start_id: first token of the decoder of an encoder-decoder.
     """
 
@@ -61,12 +61,13 @@ class Frame:
         layout: str,
         tokenizer: Any,
         max_length: int,
-        repeat_input: bool = True,
+        decoder_input: str = "text",
         decoder_start_id: int = 0,
     ) -> None:
         self.layout, self.max_length = layout, max_length
         self.pad_id = tokenizer.pad_id if tokenizer.pad_id is not None else 0
-        self.repeat_input, self.decoder_start_id = repeat_input, decoder_start_id
+        self.decoder_start_id = decoder_start_id
+        self.decoder_input = decoder_input if layout == "encoder-decoder" else None
         if layout == "decoder":
             has_own_start = tokenizer.bos_id is not None and tokenizer.bos_id != tokenizer.cls_id
             self.separator = _first(tokenizer.eos_id, tokenizer.sep_id)
@@ -95,20 +96,19 @@ class Frame:
 
     def pooled_position(self, example: Example) -> int:
         """Where the state of the whole sequence stands: first token of an encoder, last of a decoder."""
-        if self.layout == "encoder":
+        if self.layout == "encoder" or self.decoder_input == "none":
             return 0
-        return len(example.ids) - 1 if self.layout == "decoder" or self.repeat_input else -self.shift
+        return -self.shift if self.decoder_input == "start" else len(example.ids) - 1
 
     @property
     def shift(self) -> int:
         """How far a token's state lies behind its place in `ids`: a decoder's start token comes before."""
-        return int(self.layout == "encoder-decoder")
+        return int(self.decoder_input in ("text", "start"))
 
     def length(self, example: Example) -> int:
         """Tokens that the model reads, of encoder and decoder."""
-        if self.layout != "encoder-decoder":
-            return len(example.ids)
-        return len(example.ids) + 1 + self.repeat_input * len(example.ids)
+        length = len(example.ids)
+        return length + self.shift + length * (self.decoder_input == "text")
 
     def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """Keyword arguments of the model: (B, T), T the longest example; `positions` (N,) are read."""
@@ -117,9 +117,9 @@ class Frame:
             inputs.pop("attention_mask", None)  # nothing before it sees the padding on the right
         if self.layout == "encoder" and examples[0].segments is not None:
             inputs["segment_ids"] = padded([example.segments for example in examples], 0)
-        if self.layout == "encoder-decoder":
+        if self.decoder_input in ("text", "start"):
             start = torch.full((len(examples), 1), self.decoder_start_id)
-            text = [inputs["input_ids"]] if self.repeat_input else []
+            text = [inputs["input_ids"]] if self.decoder_input == "text" else []
             inputs["decoder_input_ids"] = torch.cat([start, *text], dim=1)
         if examples[0].asked is not None:
             width = inputs.get("decoder_input_ids", inputs["input_ids"]).shape[1]

@@ -91,14 +91,15 @@ class T5(Model):
         self,
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
+        positions: Tensor | None = None,
         hidden_states: list[Tensor] | None = None,
     ) -> Tensor:
-        """Hidden states of the encoder (B, S, H) for `input_ids` (B, S)."""
+        """Hidden states of the encoder for `input_ids` (B, S): (B, S, H), or (N, H) at flat `positions`."""
         x = self.dropout(self.tokens(input_ids))
         bias = self.encoder_positions(x.shape[1], x.shape[1])
         if attention_mask is not None:
             bias = bias + padding_bias(attention_mask, x.dtype)
-        return self.dropout(self.encoder(x, bias, hidden_states=hidden_states))
+        return self.dropout(self.encoder(x, bias, positions=positions, hidden_states=hidden_states))
 
     def decode(
         self,
@@ -132,13 +133,18 @@ class T5(Model):
     def forward(
         self,
         input_ids: Tensor,
-        decoder_input_ids: Tensor,
+        decoder_input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         decoder_attention_mask: Tensor | None = None,
         positions: Tensor | None = None,
         hidden_states: list[Tensor] | None = None,
     ) -> Tensor:
-        """Hidden states of the decoder for the inputs (B, S) and the shifted targets (B, T)."""
+        """Hidden states of the decoder for the inputs (B, S) and the shifted targets (B, T).
+
+        Without targets the decoder is left out, and the hidden states are the encoder's.
+        """
+        if decoder_input_ids is None:
+            return self.encode(input_ids, attention_mask, positions, hidden_states)
         memory = self.encode(input_ids, attention_mask)
         return self.decode(
             decoder_input_ids,

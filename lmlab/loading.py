@@ -201,7 +201,7 @@ class LanguageModel:
         never = self.tokenizer.special_ids - {self.tokenizer.eos_id}
         read = torch.tensor([ids] * num_samples, device=self.device)
         if self.model.layout == "decoder":
-            steps, written = decoder_steps(self.model, self.context, self.learner.objective.sees_prompt_whole), read
+            steps, written = decoder_steps(self.model, self.context, self.learner.objective.sees_inputs_whole), read
         else:
             steps, written = encoder_decoder_steps(self.model, read), torch.full_like(read[:, :1], self.model.start_id)
         return continue_tokens(

@@ -35,12 +35,9 @@ class Counter:
         self.corruption = hiding_corruption(question)
         self.asks_order = any(part.unit == "consecutive_pair" for part in parts_of(question))
         self.mask_id, self.sentinel_ids = facts["mask_id"], np.array(facts["sentinel_ids"], dtype=np.int64)
-        special_ids = set(facts["special_ids"])
-        self.chance_kept = 1 / max(1, facts["vocab_size"] - len(special_ids))  # a random token is the true one
-        roles = {facts[f"{role}_id"] for role in ("pad", "cls", "sep", "mask", "bos", "eos")}
-        special_ids -= {facts["unk_id"]} - roles  # a word that is not known is text all the same
+        self.chance_kept = 1 / max(1, facts["vocab_size"] - len(facts["special_ids"]))  # a random token is the true one
         marks = {self.mask_id, *facts["sentinel_ids"]} - {None}
-        self.tracer = Tracer(facts["vocab_size"], special_ids, marks, facts["cls_id"], facts["sep_id"])
+        self.tracer = Tracer(facts["vocab_size"], facts["structural_ids"], marks, facts["cls_id"], facts["sep_id"])
 
     def count(self, unit: Passage | Pair, row: Row, trace: Trace | None) -> Columns:
         """All counts of a sequence; which there are depends on what is asked, and on whether it could be traced."""

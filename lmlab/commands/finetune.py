@@ -154,7 +154,7 @@ class Start:
 
 
 def with_source(config: DictConfig) -> DictConfig:
-    """The config with `init` as a run folder, and model and length as in it, so that it says all by itself."""
+    """The config with `init` as a run folder, and model, length and direction as in it: it says all by itself."""
     if config.init.startswith("hf:"):
         raise UserError(
             f"init={config.init}: weights in the Hugging Face format cannot be read yet; "
@@ -174,6 +174,8 @@ def with_source(config: DictConfig) -> DictConfig:
         )
     config.init, config.model = str(relative(source.path)), source.config()["model"]
     config.seq_len = config.seq_len or source.config()["seq_len"]
+    if "sees_text_whole" in config.formulation and config.formulation.sees_text_whole is None:
+        config.formulation.sees_text_whole = any(trait(source.config()["objective"], "sees_inputs_whole"))
     return config
 
 

@@ -50,6 +50,7 @@ def tokenizer_facts(tokenizer: Tokenizer) -> dict[str, Any]:
         "eos_id": tokenizer.eos_id,
         "sentinel_ids": tokenizer.sentinel_ids,
         "special_ids": frozenset(tokenizer.special_ids),
+        "structural_ids": frozenset(tokenizer.structural_ids),
     }
 
 
@@ -118,12 +119,14 @@ class PretrainData:
     def units(self, split: str) -> Blocks | SentencePairs:
         """The text of a split in units, each of which makes one sequence."""
         seq_len, seed, objective = self.config.seq_len, self.config.seed, self.objective
-        store, special_ids = self._prepared(split), self.tokenizer.special_ids
+        store, structural_ids = self._prepared(split), self.tokenizer.structural_ids
         if objective.unit == "block":
-            return Blocks(store, objective.block_length(seq_len), objective.block_overlap(), seed, special_ids)
+            return Blocks(store, objective.block_length(seq_len), objective.block_overlap(), seed, structural_ids)
         random_next_prob = 0.0 if objective.unit == "consecutive_pair" else 0.5
         seed = seed if split == "train" else 0
-        return SentencePairs(store, seq_len, random_next_prob=random_next_prob, seed=seed, special_ids=special_ids)
+        return SentencePairs(
+            store, seq_len, random_next_prob=random_next_prob, seed=seed, structural_ids=structural_ids
+        )
 
     def _prepared(self, split: str) -> TokenStore:
         """The store of a split, once it is known that the objective finds what it reads there."""

@@ -36,6 +36,7 @@ class Head(Formulation):
             "start" (its start token alone: cheaper, and enough for one answer per text; tags, spans and means
             take the text all the same) or "none" (the decoder is left out, and the encoder's states are read:
             Sentence-T5, Ni et al. 2021, arXiv:2108.08877).
+        sees_text_whole: a decoder reads the text in both directions, as a prefix LM reads its inputs; None: no.
         doc_stride: span tasks: tokens from the start of one window to the start of the next (the step, not
             the overlap); None takes half of what a window can show.
         max_question_tokens: span tasks: a longer question is cut.
@@ -50,6 +51,7 @@ class Head(Formulation):
         pooling: str = "token",
         dropout: float | None = None,
         decoder_input: str = "text",
+        sees_text_whole: bool | None = None,
         doc_stride: int | None = None,
         max_question_tokens: int = 64,
         max_answer_length: int = 30,
@@ -60,6 +62,7 @@ class Head(Formulation):
             raise UserError(f"formulation.pooling must be token or mean, not {pooling!r}")
         self.pooling = pooling
         self.max_length, self.dropout, self.decoder_input = max_length, dropout, decoder_input
+        self.sees_text_whole = bool(sees_text_whole)
         self.doc_stride, self.max_question_tokens = doc_stride, max_question_tokens
         self.max_answer_length = max_answer_length
 
@@ -83,7 +86,8 @@ class Head(Formulation):
         pooled = kinds[task.kind].pooled
         start_is_enough = pooled and self.pooling == "token"
         read = "text" if self.decoder_input == "start" and not start_is_enough else self.decoder_input
-        frame = Frame(model.layout, tokenizer, self.length_for(model), read, decoder_start(model, tokenizer))
+        start_id, length = decoder_start(model, tokenizer), self.length_for(model)
+        frame = Frame(model.layout, tokenizer, length, read, start_id, self.sees_text_whole)
         if task.kind == "span":
             spans = (self.doc_stride, self.max_question_tokens, self.max_answer_length)
             question: Question = Span(task, tokenizer, frame, *spans)

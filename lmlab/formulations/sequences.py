@@ -54,6 +54,7 @@ class Frame:
         decoder_input: what the decoder of an encoder-decoder reads: "text" (the same again), "start" (its start
             token alone) or "none" (there is no decoder, the encoder's states are read).
         decoder_start_id: first token of the decoder of an encoder-decoder.
+        sees_text_whole: a decoder reads the text in both directions, as a prefix LM reads its inputs.
     """
 
     def __init__(
@@ -63,10 +64,11 @@ class Frame:
         max_length: int,
         decoder_input: str = "text",
         decoder_start_id: int = 0,
+        sees_text_whole: bool = False,
     ) -> None:
         self.layout, self.max_length = layout, max_length
         self.pad_id = tokenizer.pad_id if tokenizer.pad_id is not None else 0
-        self.decoder_start_id = decoder_start_id
+        self.decoder_start_id, self.sees_text_whole = decoder_start_id, sees_text_whole
         self.decoder_input = decoder_input if layout == "encoder-decoder" else None
         if layout == "decoder":
             has_own_start = tokenizer.bos_id is not None and tokenizer.bos_id != tokenizer.cls_id
@@ -114,7 +116,9 @@ class Frame:
         """Keyword arguments of the model: (B, T), T the longest example; `positions` (N,) are read."""
         inputs = padded_inputs([example.ids for example in examples], self.pad_id)
         if self.layout == "decoder":
-            inputs.pop("attention_mask", None)  # nothing before it sees the padding on the right
+            real = inputs.pop("attention_mask", None)  # nothing before it sees the padding on the right
+            if self.sees_text_whole:
+                inputs["prefix_mask"] = torch.ones_like(inputs["input_ids"], dtype=torch.bool) if real is None else real
         if self.layout == "encoder" and examples[0].segments is not None:
             inputs["segment_ids"] = padded([example.segments for example in examples], 0)
         if self.decoder_input in ("text", "start"):

@@ -46,7 +46,7 @@ class Objective(ABC):
             "consecutive_pair" (b follows a).
         corruption_needs: class attributes that its corruption must have; None if it takes none but `none`.
         answers: what a model it has trained can be asked afterwards, as pairs (layout, "fill" or "generate").
-        sees_prompt_whole: a decoder it has trained to generate reads a prompt in both directions, as it read inputs.
+        sees_inputs_whole: a decoder that it trains reads the inputs, later a prompt or a text, in both directions.
         pools: it asks about the sequence as a whole, through the hidden state of the first token.
         terms: names of the terms of its loss; the first one's accuracy is the objective's.
         token_term: the term that predicts tokens, and so has a perplexity; None if none does.
@@ -59,7 +59,7 @@ class Objective(ABC):
     corruption_needs: ClassVar[tuple[str, ...] | None] = None
     pools: bool = False
     answers: ClassVar[tuple[tuple[str, str], ...]] = ()
-    sees_prompt_whole: bool = False
+    sees_inputs_whole: bool = False
     terms: tuple[str, ...]
     token_term: str | None = None
     weights: Mapping[str, float] = MappingProxyType({})

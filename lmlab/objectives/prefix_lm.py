@@ -15,7 +15,6 @@ class PrefixLm(TextPairObjective):
     """
 
     answers = (("encoder-decoder", "generate"), ("decoder", "generate"))
-    sees_prompt_whole = True
     name = "prefix_lm"
 
     def lengths(self, num_tokens: int) -> tuple[int, int]:

@@ -96,7 +96,7 @@ class Sum(Objective):
         self.weights = {term: weight for each in self._passes for term, weight in each.weights.items()}
         self.unit = next((part.unit for part in parts.values() if part.unit != "block"), "block")
         self.pools = any(part.pools for part in parts.values())
-        self.sees_prompt_whole = any(part.sees_prompt_whole for part in parts.values())
+        self.sees_inputs_whole = any(part.sees_inputs_whole for part in parts.values())
         named = ((_names(name, part), part.token_term) for name, part in parts.items())
         self.token_term = next((names[term] for names, term in named if term), None)
 

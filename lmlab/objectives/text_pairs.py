@@ -17,6 +17,7 @@ class TextPairObjective(VocabularyObjective):
     """
 
     layouts: ClassVar[tuple[str, ...]] = ("encoder-decoder", "decoder")
+    sees_inputs_whole = True
 
     @abstractmethod
     def lengths(self, num_tokens: int) -> tuple[int, int]:

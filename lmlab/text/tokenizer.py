@@ -54,7 +54,8 @@ class Tokenizer:
         pad_id, unk_id, cls_id, sep_id, mask_id, bos_id, eos_id: int, or None where the tokenizer has no such
             token. One without its own beginning and end of text uses cls and sep for them.
         sentinel_ids: ids of `<extra_id_0>`, `<extra_id_1>`, ... (T5), maybe empty.
-        special_ids: every id that stands for no text.
+        special_ids: every id that stands for no text, or for text that is not known.
+        structural_ids: those of them that stand for no text: what may be read but never hidden or asked for.
     """
 
     def __init__(self, backend: tokenizers.Tokenizer, roles: Mapping[str, str] | None = None):
@@ -75,6 +76,8 @@ class Tokenizer:
         self.sentinel_ids = [vocabulary[name] for name in sentinels]
         added = {id for id, token in backend.get_added_tokens_decoder().items() if token.special}
         self.special_ids = added | (set(ids.values()) - {None}) | set(self.sentinel_ids)
+        others = {self.pad_id, self.cls_id, self.sep_id, self.mask_id, self.bos_id, self.eos_id}
+        self.structural_ids = self.special_ids - ({self.unk_id} - others)  # GPT-2's unknown token also ends texts
         self._known: dict[str, tuple[int, ...]] = {}  # ids of the words that `encode_batch` has seen
         self._known_characters = 0
 

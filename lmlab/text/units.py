@@ -34,19 +34,19 @@ class Blocks:
         overlap: tokens that a block shares with the next one. A causal model that reads n tokens and predicts
             each next one takes `length=n + 1, overlap=1`, so that every token is predicted once.
         seed: of the offsets.
-        special_ids: of the tokenizer; such tokens are not ordinary text.
+        structural_ids: of the tokenizer; such tokens are not ordinary text.
 
     Raises:
         UserError: the text is empty.
     """
 
     def __init__(
-        self, store: Any, length: int, overlap: int = 0, seed: int = 0, special_ids: Collection[int] = ()
+        self, store: Any, length: int, overlap: int = 0, seed: int = 0, structural_ids: Collection[int] = ()
     ) -> None:
         if not 0 <= overlap < length:
             raise ValueError(f"overlap={overlap} must be at least 0 and less than length={length}")
         self.ids, self.marks, self.length, self.seed = store.ids, getattr(store, "marks", None), length, seed
-        self.special = _table(special_ids)
+        self.is_structural = _table(structural_ids)
         self.stride, self.num_tokens = length - overlap, len(store.ids)
         if self.num_tokens <= overlap:
             raise UserError(f"the text has {self.num_tokens} tokens, too few for one block of {length}; give more text")
@@ -64,7 +64,7 @@ class Blocks:
             raise IndexError(f"block {index} of {self.num_blocks}")
         start = (self.offset(epoch) + index * self.stride) % self.num_tokens
         marks = None if self.marks is None else self._circular(self.marks, start)
-        return _passage(self._circular(self.ids, start), marks, self.special)
+        return _passage(self._circular(self.ids, start), marks, self.is_structural)
 
     def _circular(self, array: np.ndarray, start: int) -> np.ndarray:
         """`length` elements from `start` on, the beginning following the end."""
@@ -150,7 +150,7 @@ class SentencePairs:
             sentence-order prediction needs it (Lan et al. 2019, arXiv:1909.11942): a segment that has no next one
             is left out (the ALBERT code gives it a random partner), and sentences are gathered at least in twos.
         seed: of everything drawn.
-        special_ids: of the tokenizer; such tokens are not ordinary text.
+        structural_ids: of the tokenizer; such tokens are not ordinary text.
 
     Raises:
         UserError: there are fewer than two documents (for `random_next_prob=0`: no document has two sentences), or
@@ -164,13 +164,13 @@ class SentencePairs:
         short_seq_prob: float = 0.1,
         random_next_prob: float = 0.5,
         seed: int = 0,
-        special_ids: Collection[int] = (),
+        structural_ids: Collection[int] = (),
     ) -> None:
         if length < 5:
             raise UserError(f"seq_len={length} is too short for [CLS] a [SEP] b [SEP]; give at least 5")
         self.ids, self.marks, self.max_tokens, self.seed = store.ids, getattr(store, "marks", None), length - 3, seed
         self.short_seq_prob, self.random_next_prob = short_seq_prob, random_next_prob
-        self.special = _table(special_ids)
+        self.is_structural = _table(structural_ids)
         self.starts, self.ends, self.documents = _filled_pieces(store)
         if random_next_prob == 0:
             if not (np.diff(self.documents) > 1).any():
@@ -222,7 +222,7 @@ class SentencePairs:
 
     def _passage(self, start: int, length: int) -> Passage:
         marks = None if self.marks is None else self.marks[start : start + length]
-        return _passage(self.ids[start : start + length], marks, self.special)
+        return _passage(self.ids[start : start + length], marks, self.is_structural)
 
     def _pairs(self, epoch: Epoch) -> _Pairs:
         """Return the index of an epoch. Epoch 0 and the two used last are kept: steps may straddle epochs."""

@@ -19,7 +19,7 @@ SPECIAL = frozenset(range(25))
 VOCAB = 1000
 FACTS = {
     "vocab_size": VOCAB, "pad_id": PAD, "unk_id": UNK, "cls_id": CLS, "sep_id": SEP, "mask_id": MASK, "bos_id": CLS,
-    "eos_id": SEP, "sentinel_ids": SENTINELS, "special_ids": SPECIAL,
+    "eos_id": SEP, "sentinel_ids": SENTINELS, "special_ids": SPECIAL, "structural_ids": SPECIAL - {UNK},
 }  # fmt: skip
 SEQ_LEN = 64
 
@@ -51,7 +51,7 @@ def units_of(objective: Objective, pairs: type = SentencePairs) -> Blocks | Sent
         length = objective.block_length(SEQ_LEN)
         return Blocks(store(ending=True), length, objective.block_overlap(), 0, SPECIAL)
     random = 0.0 if objective.unit == "consecutive_pair" else 0.5
-    return pairs(store(ending=False), SEQ_LEN, random_next_prob=random, special_ids=SPECIAL)
+    return pairs(store(ending=False), SEQ_LEN, random_next_prob=random, structural_ids=SPECIAL)
 
 
 def batches_of(objective: Objective, layout: str, units: Blocks | SentencePairs | None = None) -> PretrainBatches:

@@ -169,7 +169,7 @@ def test_a_length_beyond_the_models_positions_is_refused():
     assert Head().learner(model("encoder", max_positions=16), task, TOKENIZER).question.frame.max_length == 16
 
 
-@pytest.mark.parametrize("settings", [{"pooling": "max"}, {"decoder_input": "none"}])
+@pytest.mark.parametrize("settings", [{"pooling": "max"}, {"decoder_input": "some"}])
 def test_unknown_words_are_refused(settings):
     with pytest.raises(UserError, match="must be"):
         Head(**settings)
@@ -181,5 +181,17 @@ def test_a_decoder_that_reads_its_start_token_alone_sees_the_text_through_the_en
     learner = head.learner(model("encoder-decoder"), task, TOKENIZER)
     batch = learner.collate(list(learner.question.examples(rows)))
     assert batch.inputs["decoder_input_ids"].shape == (8, 1)
+    learn(learner, head.batches(learner, rows, 2000, 0, batch_size=8), 100)
+    assert head.answer(learner, rows, 1000).loss < 0.1
+
+
+def test_without_a_decoder_the_states_of_the_encoder_are_read():
+    task, rows = examples("classification")
+    head = Head(decoder_input="none", pooling="mean")
+    learner = head.learner(model("encoder-decoder"), task, TOKENIZER)
+    batch = learner.collate(list(learner.question.examples(rows)))
+    assert "decoder_input_ids" not in batch.inputs
+    mean = learner.model.encode(batch.inputs["input_ids"]).mean(1)
+    torch.testing.assert_close(learner.eval().predict(batch), learner.heads["output"](mean))
     learn(learner, head.batches(learner, rows, 2000, 0, batch_size=8), 100)
     assert head.answer(learner, rows, 1000).loss < 0.1

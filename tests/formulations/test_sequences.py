@@ -54,6 +54,13 @@ def test_truncation_equals_dropping_one_token_at_a_time():
         assert list(map(len, truncate([np.zeros(a), np.zeros(b)], room))) == lengths
 
 
+def test_a_prefix_lm_sees_all_of_a_text_but_its_padding():
+    frame = Frame("decoder", BERT, 20, sees_text_whole=True)
+    inputs = frame.collate([frame.join([A]), frame.join([np.array([11])])])
+    assert inputs["prefix_mask"].tolist() == [[True] * 5, [True] * 3 + [False] * 2]
+    assert frame.collate([frame.join([A])])["prefix_mask"].tolist() == [[True] * 5]
+
+
 @pytest.mark.parametrize("layout", ["encoder", "decoder", "encoder-decoder"])
 def test_sequences_never_exceed_their_length(layout):
     frame = Frame(layout, BERT, 7)
@@ -61,12 +68,12 @@ def test_sequences_never_exceed_their_length(layout):
 
 
 @pytest.mark.parametrize(
-    ("layout", "repeat_input", "read"),
-    [("encoder", True, [1, 1]), ("decoder", True, [2, 2]), ("encoder-decoder", True, [2, 2]),
-     ("encoder-decoder", False, [5, 5])],
+    ("layout", "decoder_input", "read"),
+    [("encoder", "text", [1, 1]), ("decoder", "text", [2, 2]), ("encoder-decoder", "text", [2, 2]),
+     ("encoder-decoder", "start", [5, 5]), ("encoder-decoder", "none", [1, 1])],
 )  # fmt: skip
-def test_the_pooled_position_is_the_first_token_or_the_last_real_one(layout, repeat_input, read):
-    frame = Frame(layout, BERT, 20, repeat_input, decoder_start_id=5)
+def test_the_pooled_position_is_the_first_token_or_the_last_real_one(layout, decoder_input, read):
+    frame = Frame(layout, BERT, 20, decoder_input, decoder_start_id=5)
     examples = [frame.join([A]), frame.join([np.array([11])])]
     for example in examples:
         example.asked = np.array([frame.pooled_position(example)])

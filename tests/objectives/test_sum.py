@@ -13,6 +13,7 @@ from lmlab.models.bert import Bert
 from lmlab.models.gpt import Gpt
 from lmlab.models.t5 import T5
 from lmlab.objectives.base import Learner
+from lmlab.objectives.causal_lm import CausalLm
 from lmlab.objectives.denoising import Denoising
 from lmlab.objectives.nsp import Nsp
 from lmlab.objectives.prefix_lm import PrefixLm
@@ -99,7 +100,7 @@ def test_the_blocks_of_a_sum_suit_all_of_its_parts():
     objective = Sum({"spans": span_corruption(), "prefix": PrefixLm()})
     assert objective.block_length(32) == min(34, 33)
     assert objective.sequence_length(32, "decoder") == 32 + 8 - 1
-    assert Sum({"prefix": PrefixLm()}).sees_prompt_whole and not Sum({"spans": span_corruption()}).sees_prompt_whole
+    assert Sum({"prefix": PrefixLm()}).sees_inputs_whole and not Sum({"causal": CausalLm()}).sees_inputs_whole
 
 
 def test_a_question_about_the_pair_shares_the_pass_of_the_first_other_part():

@@ -69,7 +69,7 @@ def test_a_text_shorter_than_a_block_is_one_block_and_an_empty_one_is_refused():
 def test_blocks_know_special_tokens_and_where_words_and_sentences_begin():
     data = store([[12]])
     data.marks = np.array([3, 0, 1, 0, 0, 3, 0, 1, 1, 0, 0, 3], np.uint8)
-    block = Blocks(data, length=4, special_ids={5, 90})[1]  # tokens 4 to 7
+    block = Blocks(data, length=4, structural_ids={5, 90})[1]  # tokens 4 to 7
     assert block.ordinary.tolist() == [True, False, True, True]
     assert block.word_starts.tolist() == [True, True, False, True]  # a passage begins a word
     assert block.sentence_starts.tolist() == [True, True, False, False]

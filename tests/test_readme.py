@@ -17,6 +17,14 @@ INSTEAD = {  # the same words with less to do
     "model=bert,bert_tiny": ["model=bert_tiny", "trainer.batch_tokens=512"],
     "seed=0,1": ["seed=0,1"],
     "--config-dir": ["--config-dir", str(OUTSIDE / "conf")],
+    "experiment=bart_noises": [
+        "experiment=bart_noises",
+        "hydra.mode=RUN",
+        "then.topic='finetune task=pydocs_topic trainer.max_steps=2'",
+    ],
+    'then.topic="finetune task=pydocs_topic"': ["then.topic='finetune task=pydocs_topic trainer.max_steps=2'"],
+    'then.order="evaluate objective=sop"': ["then.order='evaluate objective=sop max_tokens=2048'"],
+    "max_tokens=65536": ["max_tokens=2048"],
 }
 NOT_LMLAB = ("pip install", 'eval "$(lmlab -sc')  # CI installs with the README's command; test_cli tries completion
 
@@ -57,6 +65,8 @@ def write(path: Path, rows: list[dict]) -> None:
 def shortened(words: list[str]) -> list[str]:
     """The same command with a few steps to do."""
     words = [each for word in words for each in INSTEAD.get(word, [word]) if word != "tests/outside_package/conf"]
+    if words[0] == "audit":
+        return [*words, "examples=100"]
     return [*words, *SHORT] if words[0] in ("pretrain", "finetune") and "--cfg" not in words else words
 
 

@@ -158,4 +158,7 @@ def _stand_in(tokenizer: Node) -> Any:
     sentinels = range(first, first + (1000 if num_sentinels is None else max(0, num_sentinels)))
     ids = {f"{name}_id": number for number, name in enumerate(SPECIALS)}
     special = {*ids.values(), *sentinels}
-    return SimpleNamespace(**ids, sentinel_ids=list(sentinels), special_ids=special, vocab_size=len(special) + 100)
+    size = len(special) + 100
+    return SimpleNamespace(
+        **ids, sentinel_ids=list(sentinels), special_ids=special, structural_ids=special, vocab_size=size
+    )

@@ -7,7 +7,11 @@ import yaml
 from test_evaluate import book
 from test_finetune import lmlab, only, place  # noqa: F401
 
+from lmlab.commands.follow import followers
 from lmlab.commands.session import run as run_command
+from lmlab.config.build import to_plain
+from lmlab.config.check import check
+from lmlab.config.schema import compose
 from lmlab.errors import UserError
 
 TINY = [
@@ -129,3 +133,23 @@ def test_the_command_line_is_stronger_than_the_sweep_of_an_experiment(place, com
     assert len(jobs) == 3 and "lmlab compare" not in capsys.readouterr().out
     with pytest.raises(UserError, match="is a sweep"):
         run_command("pretrain", ["hydra.mode=MULTIRUN"])
+
+
+@pytest.mark.parametrize(
+    ("experiment", "num_jobs"),
+    [("bart_noises", 7), ("masking_rate", 5), ("nsp_vs_sop", 3), ("t5_architectures", 8), ("t5_objectives", 14)],
+)
+def test_every_job_of_the_experiments_is_a_sentence_that_fits(experiment, num_jobs, place, command):  # noqa: F811
+    from lmlab.cli import main
+
+    jobs = []
+
+    def job(config):
+        check(config)
+        for entry in followers(config) if not jobs else ():
+            check(compose(entry.command, list(entry.words)))
+        jobs.append((to_plain(config.objective), to_plain(config.corruption), to_plain(config.model), config.trainer))
+
+    command("pretrain", job)
+    assert main(["pretrain", f"experiment={experiment}", "seed=0"]) == 0
+    assert len(jobs) == num_jobs and all(jobs.count(each) == 1 for each in jobs)

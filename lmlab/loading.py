@@ -218,6 +218,8 @@ class LanguageModel:
         )
 
     def _head(self) -> nn.Module:
+        if "vocabulary" not in self.heads:
+            raise UserError(f"this model does not predict words; it has the heads {', '.join(self.heads)}")
         return self.heads["vocabulary"]
 
     def _refuse_too_long(self, ids: list[int]) -> None:

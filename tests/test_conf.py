@@ -195,6 +195,8 @@ SIZE_MISTAKES = {
     ("model=t5", "objective=span_corruption", "corruption.rate=0"): "corruption: rate=0 must lie in (0, 1)",
     ("model=t5", "objective=denoising", "corruption.parts.infilling.rate=-1"): "corruption.parts.infilling: rate=-1",
     ("model=t5", "objective=span_corruption", "corruption.mean_length=33"): "longer than a whole sequence, seq_len=32",
+    ("model=t5", "objective=span_corruption", "corruption.mean_length=10"): "only 5 tokens are hidden, so that no span",
+    ("objective=mlm_nsp", "corruption=rotation"): "must hide or change something, keep the length of the text and choo",
     ("objective=mlm", "corruption=geometric_spans", "corruption.max_length=50"): "corruption.max_length=50: such spans",
     ("model=t5", "objective=span_corruption", "tokenizer.num_sentinels=0"): "needs a tokenizer with sentinels",
     ("model=t5", "objective=span_corruption", "tokenizer.num_sentinels=1"): "2 spans need as many sentinels",

@@ -100,7 +100,7 @@ def _groups(num_sequences: int, batch_size: int, micro_batch_size: int) -> list[
 
 def _ask(asking: Asking, places: list[tuple[int, int]], seed: int, layout: str, units: list) -> list[Row]:
     """The rows of the batch that is made of `units`."""
-    return rows(asking(units, [noise_generator(seed, epoch, index) for epoch, index in places]), layout)
+    return rows(asking(units, [noise_generator(seed, epoch, index, asking.part) for epoch, index in places]), layout)
 
 
 def _traced(units: list, ask: Callable[[list], list[Row]], tracer: Tracer) -> list[tuple[Row, Trace | None]]:

@@ -76,11 +76,6 @@ def as_json(report: Report) -> dict[str, Any]:
     }
 
 
-def _plain(figure: Figure, verdict: str) -> dict[str, Any]:
-    names = {"group": figure.group, "name": figure.name}
-    return names | asdict(figure.estimate) | {"verdict": verdict, "note": figure.note}
-
-
 def show(report: Report) -> None:
     """Print the report on standard output, as wide as the terminal."""
     wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ

@@ -48,7 +48,7 @@ def pretrain(session: Session, then: list[Follower]) -> float:
     if config.init is not None and not session.resumed:
         start_from(find.resolve(config.init, is_pretrained, "a pre-trained model"), learner, tokenizer)
     data = PretrainData(config, corpus, tokenizer, learner.objective, learner.model.layout, tokenizing(progress))
-    hashes = {"data_hash": data.store("train").data_hash, "tokenizer_hash": tokenizer.hash}
+    hashes = {"data_hash": data.data_hash, "tokenizer_hash": tokenizer.hash}
     session.refuse_other_data(hashes["data_hash"])
     batches, validation = data.train_batches(), data.validation_batches()
     facts = tokenizer_facts(tokenizer)

@@ -1,5 +1,6 @@
 """From the words of a pre-training config to the objects that stand for them, in the order in which data flows."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ class PretrainData:
     ):
         self.config, self.corpus, self.tokenizer, self.objective = config, corpus, tokenizer, objective
         self.report, self.marks = report, marks or bool(objective.reads)
-        self._has_learnt = False
+        self._learnt: str | None = None  # hash of what the objective has learnt from the training text
         pad_id = tokenizer_facts(tokenizer)["pad_id"]
         self.passes = [
             Asking(each.example, CONVERTERS[layout](pad_id, each.pools), each.counts, number)
@@ -136,11 +137,16 @@ class PretrainData:
                 f"the corruption works on sentences, but no document of the {split} split has two of them (a sentence"
                 " ends with . ! ? or 。！？, or with its line): choose another corruption or corpus"
             )
-        if objective.learns and not self._has_learnt:
-            train = store if split == "train" else self.store("train")
-            objective.learn(train, self.tokenizer, cache_of(self.config))
-            self._has_learnt = True
+        if self._learnt is None:
+            train = store if split == "train" or not objective.learns else self.store("train")
+            self._learnt = objective.learn(train, self.tokenizer, cache_of(self.config))
         return store
+
+    @property
+    def data_hash(self) -> str:
+        """SHA-256 of the training text in token ids, and of what the objective has learnt besides."""
+        hashes = self._prepared("train").data_hash, self._learnt
+        return hashlib.sha256("".join(hashes).encode()).hexdigest() if self._learnt else hashes[0]
 
     def train_batches(self) -> PretrainBatches:
         """Batches of the training text."""

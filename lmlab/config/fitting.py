@@ -14,6 +14,7 @@ from lmlab.config.assemble import refuse_too_long, tokenizer_facts
 from lmlab.config.build import build
 from lmlab.config.nodes import Node, declares, layout_of, nodes, option_name, options_that, trait, value_of
 from lmlab.errors import UserError
+from lmlab.objectives.text_pairs import one_token_words
 
 UNITS = ("block", "sentence_pair", "consecutive_pair")
 SPAN_LENGTHS = ("mean_length", "max_length", "max_n")  # keys of corruptions, in tokens or words
@@ -91,18 +92,23 @@ def _layout_problems(model: Node, objective: Node) -> Iterator[str]:
 
 
 def _corruption_problems(objective: Node, corruption: Node) -> Iterator[str]:
-    """Each part is held against its own corruption; those without one together against the root's."""
+    """Each part is held against its own corruption; those without one together against the root's.
+
+    Where a question about a pair is asked besides, text must not move from one segment to the other.
+    """
     shared, num_own = [], 0
+    for_pairs = {"selects"} if set(trait(objective, "unit")) - {"block"} else set()
     for key, node in nodes(objective, "objective"):
         if (needs := declares(node, "corruption_needs")) is None:
             continue
+        needs = for_pairs.union(needs)
         if not isinstance(own := node.get("corruption"), Mapping):
-            shared.append(set(needs))
+            shared.append(needs)
             continue
         num_own += 1
-        if not suits(own, set(needs)):
+        if not suits(own, needs):
             name = option_name(f"corruption@{key}.corruption", own)
-            yield _misfit(f"corruption@{key}.corruption={name}", key, set(needs))
+            yield _misfit(f"corruption@{key}.corruption={name}", key, needs)
     needs = set().union(*shared)
     if (shared or not num_own) and not suits(corruption, needs):
         names = option_name("corruption", corruption), option_name("objective", objective)
@@ -136,6 +142,7 @@ def size_problems(words: Mapping[str, Any]) -> list[str]:
         objective = build(words["objective"], "objective", corruption=corruption, **facts)
         positions = value_of(words["model"], "max_positions")
         refuse_too_long(objective, words["seq_len"], layout_of(words["model"]), positions)
+        problems += _mean_length_problems(corruption, objective, words["seq_len"])
     except UserError as error:
         problems.append(str(error))
     return problems
@@ -149,6 +156,17 @@ def _span_problems(words: Mapping[str, Any]) -> Iterator[str]:
                 length = node.get(name)
                 if isinstance(length, int | float) and length > seq_len:
                     yield f"{key}.{name}={length}: such spans are longer than a whole sequence, seq_len={seq_len}"
+
+
+def _mean_length_problems(corruption: Any, objective: Any, seq_len: int) -> Iterator[str]:
+    """Spans that cannot be as long as they should, because less than one of them is hidden in a sequence."""
+    mean_length = getattr(corruption, "mean_length", None)
+    noise = corruption.expected_noise(one_token_words(objective.block_length(seq_len)))
+    if mean_length is not None and noise is not None and round(mean_length) > max(1, round(noise)):
+        yield (
+            f"corruption.mean_length={mean_length}: of a sequence of seq_len={seq_len} only {round(noise)} tokens are"
+            " hidden, so that no span can be as long: raise seq_len or corruption.rate, or make spans shorter"
+        )
 
 
 def _stand_in(tokenizer: Node) -> Any:

@@ -86,7 +86,7 @@ class Corruption(ABC):
     def __call__(self, text: Passage, generator: np.random.Generator) -> Corrupted:
         """Corrupt one passage; `generator` is the only source of chance."""
 
-    def learn(self, store: TokenStore, tokenizer: Tokenizer, cache_dir: str | Path | None = None) -> None:
+    def learn(self, store: TokenStore, tokenizer: Tokenizer, cache_dir: str | Path | None = None) -> str:
         """Look at the training text; called once, before anything is corrupted, where `learns`.
 
         Args:
@@ -94,10 +94,17 @@ class Corruption(ABC):
             tokenizer: made its tokens.
             cache_dir: root of the cache for what was learnt (None: the user's).
 
+        Returns:
+            A hash of what was learnt.
+
         Raises:
             UserError: the text does not hold what is sought.
         """
         raise NotImplementedError(f"{type(self).__name__} learns nothing")
+
+    def fixed_counts(self, num_tokens: int) -> tuple[int, int | None] | None:
+        """Noise tokens, and the spans they make up, of `num_tokens` ordinary tokens; None where chance decides."""
+        return None
 
     def expected_noise(self, text: Passage) -> float | None:
         """How many tokens of the passage are noise, on average; None where that is not fixed by the options."""

@@ -44,7 +44,5 @@ class Chain(Corruption):
             left = corrupted.passage(left)
         return Corrupted(left.tokens, noise, origin)
 
-    def learn(self, store: TokenStore, tokenizer: Tokenizer, cache_dir: str | Path | None = None) -> None:
-        for part in self.parts.values():
-            if part.learns:
-                part.learn(store, tokenizer, cache_dir)
+    def learn(self, store: TokenStore, tokenizer: Tokenizer, cache_dir: str | Path | None = None) -> str:
+        return "".join(part.learn(store, tokenizer, cache_dir) for part in self.parts.values() if part.learns)

@@ -23,15 +23,15 @@ class Deletion(Corruption):
             raise ValueError(f"rate={rate} must lie in (0, 1]")
         self.rate = rate
 
-    def wanted(self, num_tokens: int) -> int:
-        """How many of `num_tokens` are removed."""
-        return min(max(1, round(num_tokens * self.rate)), max(num_tokens - 1, 0))
+    def fixed_counts(self, num_tokens: int) -> tuple[int, None]:
+        return min(max(1, round(num_tokens * self.rate)), max(num_tokens - 1, 0)), None
 
     def __call__(self, text: Passage, generator: np.random.Generator) -> Corrupted:
         places = text.ordinary.nonzero()[0]
         noise = np.zeros(len(text), dtype=bool)
-        noise[generator.permutation(places)[: self.wanted(len(places))]] = True
+        num_noise, _ = self.fixed_counts(len(places))
+        noise[generator.permutation(places)[:num_noise]] = True
         return without(text, noise)
 
     def expected_noise(self, text: Passage) -> float:
-        return float(self.wanted(np.count_nonzero(text.ordinary)))
+        return float(self.fixed_counts(np.count_nonzero(text.ordinary))[0])

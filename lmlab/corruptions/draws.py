@@ -51,7 +51,7 @@ def items_of(text: Passage, whole_words: bool) -> Items:
     return Items(first, lengths, np.diff(opens[first].nonzero()[0], append=len(first)))
 
 
-class Lengths:
+class LengthDistribution:
     """A distribution of span lengths.
 
     Args:

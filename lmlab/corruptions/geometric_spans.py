@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lmlab.corruptions.draws import Lengths
+from lmlab.corruptions.draws import LengthDistribution
 from lmlab.corruptions.masking import WordSpanMasking
 
 
@@ -23,4 +23,4 @@ class GeometricSpans(WordSpanMasking):
             raise ValueError(f"p={p} must lie in (0, 1]")
         if max_length < 1:
             raise ValueError(f"max_length={max_length} must be at least 1 word")
-        self.lengths = Lengths((1 - p) ** np.arange(max_length))
+        self.span_lengths = LengthDistribution((1 - p) ** np.arange(max_length))

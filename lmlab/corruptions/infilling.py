@@ -3,7 +3,7 @@
 import numpy as np
 
 from lmlab.corruptions.base import Corrupted, Corruption
-from lmlab.corruptions.draws import Items, Lengths, items_of, scatter, spans_in_segments
+from lmlab.corruptions.draws import Items, LengthDistribution, items_of, scatter, spans_in_segments
 from lmlab.text.passage import Passage
 
 LONGEST_MEAN = 1000.0  # items; a mean length above it is a slip of the pen
@@ -15,6 +15,9 @@ class Infilling(Corruption):
     Lengths are drawn until round(rate * N) of the N ordinary tokens (or words) are hidden; where spans come to lie is
     said in `lmlab.corruptions.draws`. A mask may be inserted beside any token (word) that is not a special one, but
     not inside a hidden span, and fewer are inserted where the text could become longer than it was.
+
+    Two ways in which fairseq differs: it shows some of the masks as random tokens (`mask-random`, a tenth in BART's
+    recipe), and its spans may touch, where here they keep a distance of one item as long as there is room.
 
     Args:
         mask_id: the token that hides.
@@ -34,7 +37,7 @@ class Infilling(Corruption):
             raise ValueError(f"mean_length={mean_length} must lie in (0, {LONGEST_MEAN:g}]")
         self.mask_id, self.rate, self.mean_length, self.whole_words = mask_id, rate, mean_length, whole_words
         self.reads = ("word_starts",) if whole_words else ()
-        self.lengths = Lengths(poisson(mean_length))
+        self.span_lengths = LengthDistribution(poisson(mean_length))
         self.some_share = -np.expm1(-mean_length)  # of all draws, those of at least one token (word)
 
     def wanted(self, items: Items) -> int:
@@ -45,7 +48,7 @@ class Infilling(Corruption):
         items = items_of(text, self.whole_words)
         if not len(items):
             return Corrupted(text.tokens, np.zeros(len(text), dtype=bool))
-        lengths = self.lengths.draw(self.wanted(items), generator)
+        lengths = self.span_lengths.draw(self.wanted(items), generator)
         hidden = scatter(lengths, len(items), generator)
         noise, opens = np.zeros((2, len(text)), dtype=bool)
         noise[items.places(hidden)] = True
@@ -79,8 +82,8 @@ class Infilling(Corruption):
         wanted = self.wanted(items)
         if 2 * wanted > len(items):
             return None
-        expected = spans_in_segments(self.lengths.expected(wanted), items.segments)
-        counts = self.lengths.counts(wanted)
+        expected = spans_in_segments(self.span_lengths.expected(wanted), items.segments)
+        counts = self.span_lengths.counts(wanted)
         expected[0] = sum(share * self._mean_inserts(num, items) for num, share in enumerate(counts) if share > 0)
         return expected
 

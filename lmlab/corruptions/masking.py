@@ -5,7 +5,7 @@ from abc import abstractmethod
 import numpy as np
 
 from lmlab.corruptions.base import Corrupted, Corruption
-from lmlab.corruptions.draws import Items, Lengths, items_of, scatter, spans_in_segments
+from lmlab.corruptions.draws import Items, LengthDistribution, items_of, scatter, spans_in_segments
 from lmlab.text.passage import Passage
 
 
@@ -84,18 +84,18 @@ class WordSpanMasking(Masking):
     words are not equally long. Where spans come to lie is said in `lmlab.corruptions.draws`.
 
     Attributes:
-        lengths: the distribution of the lengths.
+        span_lengths: the distribution of the lengths.
     """
 
     whole_words = True
     reads = ("word_starts",)
-    lengths: Lengths
+    span_lengths: LengthDistribution
 
     def choose(self, text: Passage, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         words = items_of(text, whole_words=True)
         if not len(words):
             return words.first, words.lengths
-        lengths = self.lengths.draw(self.wanted_words(text, words), generator)
+        lengths = self.span_lengths.draw(self.wanted_words(text, words), generator)
         chosen = scatter(lengths, len(words), generator)
         return words.places(chosen), np.add.reduceat(words.lengths[chosen], lengths.cumsum() - lengths)
 
@@ -114,4 +114,4 @@ class WordSpanMasking(Masking):
         budget = self.wanted_words(text, words)
         if 2 * budget > len(words):
             return None
-        return spans_in_segments(self.lengths.expected(budget), words.segments)
+        return spans_in_segments(self.span_lengths.expected(budget), words.segments)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lmlab.corruptions.draws import Lengths
+from lmlab.corruptions.draws import LengthDistribution
 from lmlab.corruptions.masking import WordSpanMasking
 
 
@@ -19,4 +19,4 @@ class NGram(WordSpanMasking):
         super().__init__(*facts, **others)
         if max_n < 1:
             raise ValueError(f"max_n={max_n} must be at least 1 word")
-        self.lengths = Lengths(1 / np.arange(1, max_n + 1))
+        self.span_lengths = LengthDistribution(1 / np.arange(1, max_n + 1))

@@ -1,5 +1,6 @@
 """ERNIE's masking of phrases and entities (Sun et al. 2019, arXiv:1904.09223, section 3.2)."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,16 +54,19 @@ class Phrase(Masking):
             raise ValueError(f"min_count={min_count} must be at least 1")
         if not -1 <= min_score <= 1:
             raise ValueError(f"min_score={min_score} must lie in [-1, 1]")
-        self.phrases = None if phrases is None else _given(phrases)
+        if not isinstance(phrases, str | None) and not any(map(str.strip, phrases)):
+            raise ValueError("phrases is an empty list: give at least one, or null to seek frequent ones in the text")
+        self.phrases = phrases
         self.max_words, self.min_count, self.min_score = max_words, min_count, min_score
         self.finder: PhraseFinder | None = None
 
-    def learn(self, store: TokenStore, tokenizer: Tokenizer, cache_dir: str | Path | None = None) -> None:
+    def learn(self, store: TokenStore, tokenizer: Tokenizer, cache_dir: str | Path | None = None) -> str:
         vocabulary = Vocabulary(tokenizer)
         if self.phrases is not None:
-            words = phrases_of(self.phrases, tokenizer, vocabulary)
+            phrases = read_phrases(self.phrases) if isinstance(self.phrases, str) else self.phrases
+            words = phrases_of([" ".join(phrase.split()) for phrase in phrases], tokenizer, vocabulary)
             if not words:
-                raise UserError(f"the tokenizer knows none of the {len(self.phrases)} phrases of corruption.phrases")
+                raise UserError(f"the tokenizer knows none of the {len(phrases)} phrases of corruption.phrases")
         else:
             limits = (self.max_words, self.min_count, self.min_score)
             mined = frequent_phrases(store, tokenizer, cache_dir or default_cache_dir(), *limits)
@@ -73,6 +77,7 @@ class Phrase(Masking):
                     f" {self.min_score}: lower corruption.min_count or corruption.min_score, or give corruption.phrases"
                 )
         self.finder = PhraseFinder(words, vocabulary)
+        return hashlib.sha256(repr(sorted(words)).encode()).hexdigest()
 
     def choose(self, text: Passage, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         units = self.units(text)
@@ -96,18 +101,12 @@ class Phrase(Masking):
         return float(wanted) if np.count_nonzero(lengths == 1) >= wanted or wanted == lengths.sum() else None
 
 
-def _given(phrases: str | Sequence[str]) -> list[str]:
-    """The phrases of a file or a list. Raises ValueError where there are none."""
-    source = "the list"
-    if isinstance(phrases, str):
-        source = phrases
-        try:
-            phrases = Path(phrases).expanduser().read_text("utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(
-                f"phrases={source} cannot be read as a text file with one phrase a line: {error}"
-            ) from None
-    found = [" ".join(phrase.split()) for phrase in phrases if phrase.strip()]
-    if not found:
-        raise ValueError(f"phrases: {source} holds none; give at least one, or null to seek frequent ones in the text")
+def read_phrases(file: str) -> list[str]:
+    """The phrases of a file, one a line. Raises UserError where it cannot be read or holds none."""
+    try:
+        lines = Path(file).expanduser().read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"corruption.phrases={file} is no text file with one phrase a line: {error}") from None
+    if not (found := [line for line in lines if line.strip()]):
+        raise UserError(f"corruption.phrases: {file} holds none; null seeks frequent ones in the training text")
     return found

@@ -10,7 +10,7 @@ class Rotation(Corruption):
     """Make a random token the first one; what stood before it follows at the end.
 
     All tokens are equally likely to be chosen, the first one, with which nothing moves, included. Special tokens keep
-    their place.
+    their place; text flows over the border of two documents that a block may hold (BART rotates one document).
     """
 
     selects = False

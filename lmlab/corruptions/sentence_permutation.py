@@ -7,7 +7,8 @@ from lmlab.text.passage import Passage
 
 
 class SentencePermutation(Corruption):
-    """Put the sentences in random order, every order being equally likely. Special tokens keep their place.
+    """Put the sentences in random order, every order being equally likely. Special tokens keep their place,
+    and sentences flow over the border of two documents that a block may hold (BART permutes one document).
 
     BART cuts sentences at full stops; here they are those of `lmlab.text.sentences`. What a passage has of its first
     and of its last sentence counts as a sentence, too.

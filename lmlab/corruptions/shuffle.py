@@ -7,7 +7,8 @@ from lmlab.text.passage import Passage
 
 
 class Shuffle(Corruption):
-    """Put the tokens in random order, all of them or each within a window. Special tokens keep their place.
+    """Put the tokens in random order, all of them or each within a window. Special tokens keep their place,
+    and text flows over the border of two documents that a block may hold.
 
     Within a window, each token is sorted by its place plus a random number below `window` + 1, so that none moves
     further than the window (Lample et al. 2018, arXiv:1711.00043, section 2.3).

@@ -28,8 +28,8 @@ class Spans(Corruption):
             raise ValueError(f"mean_length={mean_length} must be at least 1 token")
         self.mask_id, self.rate, self.mean_length = mask_id, rate, mean_length
 
-    def lengths(self, num_tokens: int) -> tuple[int, int]:
-        """Noise tokens and spans of a text of `num_tokens`; none in one of a single token."""
+    def fixed_counts(self, num_tokens: int) -> tuple[int, int]:
+        """As in the base class; there is no noise in a single token."""
         num_noise = min(max(round(num_tokens * self.rate), 1), max(num_tokens - 1, 0))
         num_spans = min(max(round(num_noise / self.mean_length), 1), num_tokens - num_noise, num_noise)
         return num_noise, num_spans
@@ -41,7 +41,7 @@ class Spans(Corruption):
     def noise(self, text: Passage, generator: np.random.Generator) -> np.ndarray:
         """Which tokens to hide: bool (T,)."""
         places = text.ordinary.nonzero()[0]
-        num_noise, num_spans = self.lengths(len(places))
+        num_noise, num_spans = self.fixed_counts(len(places))
         noise = np.zeros(len(text), dtype=bool)
         if num_noise:
             noise_lengths = random_parts(num_noise, num_spans, generator)
@@ -51,7 +51,7 @@ class Spans(Corruption):
         return noise
 
     def expected_noise(self, text: Passage) -> float:
-        return float(self.lengths(np.count_nonzero(text.ordinary))[0])
+        return float(self.fixed_counts(np.count_nonzero(text.ordinary))[0])
 
     def expected_spans(self, text: Passage) -> np.ndarray | None:
         """As in the base class; None where special tokens stand within the text and may cut spans.
@@ -62,7 +62,7 @@ class Spans(Corruption):
         places = text.ordinary.nonzero()[0]
         if len(places) and places[-1] - places[0] >= len(places):
             return None
-        num_noise, num_spans = self.lengths(len(places))
+        num_noise, num_spans = self.fixed_counts(len(places))
         expected = np.zeros(num_noise + 1)
         if num_spans == 1:
             expected[num_noise] = 1

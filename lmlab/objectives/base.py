@@ -80,10 +80,9 @@ class Objective(ABC):
         """Whether `learn` must be called before anything is asked: see `Corruption.learns`."""
         return self.corruption is not None and self.corruption.learns
 
-    def learn(self, store: TokenStore, tokenizer: Tokenizer, cache_dir: str | Path | None = None) -> None:
+    def learn(self, store: TokenStore, tokenizer: Tokenizer, cache_dir: str | Path | None = None) -> str:
         """Let the corruption look at the training text: see `Corruption.learn`."""
-        if self.learns:
-            self.corruption.learn(store, tokenizer, cache_dir)
+        return self.corruption.learn(store, tokenizer, cache_dir) if self.learns else ""
 
     def block_length(self, seq_len: int) -> int:
         """Tokens of text that make one sequence of at most `seq_len` tokens."""

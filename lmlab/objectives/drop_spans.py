@@ -15,10 +15,11 @@ class DropSpans(NoiseObjective):
 
     name = "drop_spans"
 
-    def lengths(self, num_tokens: int) -> tuple[int, int]:
-        if (fixed := self.fixed_lengths(num_tokens)) is None:
+    def sizes(self, num_tokens: int) -> tuple[int, int]:
+        if (fixed := self.corruption.fixed_counts(num_tokens)) is None:
             return num_tokens + 1, num_tokens + 1
-        return num_tokens - fixed[0] + 1, fixed[0] + 1
+        num_noise, _ = fixed
+        return num_tokens - num_noise + 1, num_noise + 1
 
     def joint_length(self, num_tokens: int) -> int:
         return num_tokens + 2

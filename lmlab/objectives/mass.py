@@ -26,7 +26,7 @@ class Mass(TextPairObjective):
     def __init__(self, corruption: Corruption):
         self.corruption = corruption
 
-    def lengths(self, num_tokens: int) -> tuple[int, int]:
+    def sizes(self, num_tokens: int) -> tuple[int, int]:
         return num_tokens, num_tokens
 
     def example(self, unit: Passage, generator: np.random.Generator) -> Example:

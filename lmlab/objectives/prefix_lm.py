@@ -17,7 +17,7 @@ class PrefixLm(TextPairObjective):
     answers = (("encoder-decoder", "generate"), ("decoder", "generate"))
     name = "prefix_lm"
 
-    def lengths(self, num_tokens: int) -> tuple[int, int]:
+    def sizes(self, num_tokens: int) -> tuple[int, int]:
         return num_tokens - 1, num_tokens - 1
 
     def joint_length(self, num_tokens: int) -> int:

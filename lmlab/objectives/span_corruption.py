@@ -36,23 +36,28 @@ class SpanCorruption(NoiseObjective):
             raise ValueError("span_corruption needs a tokenizer with sentinels such as <extra_id_0>")
         self.sentinel_ids = np.array(sentinel_ids)
 
-    def lengths(self, num_tokens: int) -> tuple[int, int]:
-        if (fixed := self.fixed_lengths(num_tokens)) is None:
+    def sizes(self, num_tokens: int) -> tuple[int, int]:
+        if (fixed := self._fixed(num_tokens)) is None:
             return num_tokens + 1, num_tokens + self._most_spans(num_tokens) + 1
         num_noise, num_spans = fixed
         return num_tokens - num_noise + num_spans + 1, num_noise + num_spans + 1
 
     def joint_length(self, num_tokens: int) -> int:
-        fixed = self.fixed_lengths(num_tokens)
-        return num_tokens + 2 * (fixed[1] if fixed else self._most_spans(num_tokens)) + 2
+        _, num_spans = self._fixed(num_tokens) or (None, self._most_spans(num_tokens))
+        return num_tokens + 2 * num_spans + 2
+
+    def _fixed(self, num_tokens: int) -> tuple[int, int] | None:
+        """Tokens and spans of noise, where neither is left to chance."""
+        counts = self.corruption.fixed_counts(num_tokens)
+        return None if counts is None or counts[1] is None else counts
 
     def _most_spans(self, num_tokens: int) -> int:
         return min(len(self.sentinel_ids), math.ceil(num_tokens / 2))
 
     def block_length(self, seq_len: int) -> int:
         length = super().block_length(seq_len)
-        inputs, targets = self.lengths(length)
-        is_half = self.fixed_lengths(length) is not None and targets == inputs + 1  # at a rate of one half
+        inputs, targets = self.sizes(length)
+        is_half = self._fixed(length) is not None and targets == inputs + 1  # at a rate of one half
         return length - 1 if is_half else length  # as the T5 code
 
     def sequence_length(self, seq_len: int, layout: str) -> int:

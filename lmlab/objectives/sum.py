@@ -90,6 +90,8 @@ class Sum(Objective):
             raise ValueError(f"weights names {sorted(unknown)}, but the parts are {list(parts)}")
         if not parts:
             raise ValueError("parts is empty: name at least one objective")
+        if sums := [name for name, part in parts.items() if not isinstance(part, Question)]:
+            raise ValueError(f"the part {sums[0]} is a sum itself: name its parts in this one")
         factors = {name: 1.0 for name in parts} | dict(weights or {})
         self.parts = parts
         self._passes = [Shared(group, {name: factors[name] for name in group}) for group in _groups(parts)]
@@ -116,9 +118,8 @@ class Sum(Objective):
     def learns(self) -> bool:
         return any(part.learns for part in self.parts.values())
 
-    def learn(self, store: TokenStore, tokenizer: Tokenizer, cache_dir: str | Path | None = None) -> None:
-        for part in self.parts.values():
-            part.learn(store, tokenizer, cache_dir)
+    def learn(self, store: TokenStore, tokenizer: Tokenizer, cache_dir: str | Path | None = None) -> str:
+        return "".join(part.learn(store, tokenizer, cache_dir) for part in self.parts.values())
 
     def block_length(self, seq_len: int) -> int:
         return min(part.block_length(seq_len) for part in self.parts.values())

@@ -6,7 +6,6 @@ from typing import ClassVar
 import numpy as np
 
 from lmlab.corruptions.base import Corruption
-from lmlab.corruptions.spans import Spans
 from lmlab.objectives.base import VocabularyObjective
 from lmlab.text.passage import Passage
 
@@ -20,23 +19,23 @@ class TextPairObjective(VocabularyObjective):
     sees_inputs_whole = True
 
     @abstractmethod
-    def lengths(self, num_tokens: int) -> tuple[int, int]:
+    def sizes(self, num_tokens: int) -> tuple[int, int]:
         """The most inputs and the most targets that are made of `num_tokens` of text."""
 
     def joint_length(self, num_tokens: int) -> int:
-        """The most inputs and targets together, where that is less than the sum of both `lengths`."""
-        return sum(self.lengths(num_tokens))
+        """The most inputs and targets together, where that is less than the sum of both `sizes`."""
+        return sum(self.sizes(num_tokens))
 
     def block_length(self, seq_len: int) -> int:
         """The longest text whose inputs fit into `seq_len`; its targets may be longer."""
         length = 1
-        while self.lengths(length + 1)[0] <= seq_len:
+        while self.sizes(length + 1)[0] <= seq_len:
             length += 1
         return length
 
     def sequence_length(self, seq_len: int, layout: str) -> int:
         length = self.block_length(seq_len)
-        return self.joint_length(length) - 1 if layout == "decoder" else max(self.lengths(length))
+        return self.joint_length(length) - 1 if layout == "decoder" else max(self.sizes(length))
 
 
 class NoiseObjective(TextPairObjective):
@@ -52,14 +51,11 @@ class NoiseObjective(TextPairObjective):
     def __init__(self, corruption: Corruption, eos_id: int):
         self.corruption, self.eos_id = corruption, require_end(eos_id)
 
-    def fixed_lengths(self, num_tokens: int) -> tuple[int, int] | None:
-        """Tokens and spans of noise in `num_tokens` of text, where the corruption fixes them."""
-        return self.corruption.lengths(num_tokens) if isinstance(self.corruption, Spans) else None
-
     def expected_spans(self, num_tokens: int) -> float:
         """How many spans of noise there are in `num_tokens` of text, on average."""
-        if (fixed := self.fixed_lengths(num_tokens)) is not None:
-            return fixed[1]
+        _, num_spans = self.corruption.fixed_counts(num_tokens) or (None, None)
+        if num_spans is not None:
+            return num_spans
         text = one_token_words(num_tokens)
         if (spans := self.corruption.expected_spans(text)) is not None:
             return float(spans[1:].sum())

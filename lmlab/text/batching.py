@@ -80,7 +80,7 @@ class PretrainBatches:
     def _batches(self, places: list[tuple[int, int]]) -> Iterator[Batch]:
         units = [self.units.get(index, epoch) for epoch, index in places]
         for asking in self.passes:
-            yield asking(units, [noise_generator(self.seed, epoch, index) for epoch, index in places])
+            yield asking(units, [noise_generator(self.seed, epoch, index, asking.part) for epoch, index in places])
 
 
 class ValidationBatches:
@@ -105,10 +105,10 @@ class ValidationBatches:
             indices = [place * len(self.units) // self.num_units for place in group]
             units = [self.units.get(index, None) for index in indices]
             for asking in self.passes:
-                yield asking(units, [noise_generator(self.NOISE_SEED, 0, index) for index in indices])
+                yield asking(units, [noise_generator(self.NOISE_SEED, 0, index, asking.part) for index in indices])
 
 
-def noise_generator(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """The generator of one example's noise: a counter-based one, whose key says whose it is."""
-    key = np.array([seed % 2**64, (epoch << 40) ^ index], dtype=np.uint64)
+def noise_generator(seed: int, epoch: int, index: int, part: int = 0) -> np.random.Generator:
+    """The generator of one example's noise in one forward pass: a counter-based one, whose key says whose it is."""
+    key = np.array([seed % 2**64, (part << 60) ^ (epoch << 40) ^ index], dtype=np.uint64)
     return np.random.Generator(np.random.Philox(key=key))

@@ -246,7 +246,7 @@ class _Chunk:
 
 
 def _chunks(store: TokenStore, vocabulary: Vocabulary) -> Iterator[_Chunk]:
-    """The text of a store, cut between words."""
+    """The text of a store in parts; a word at the border of two counts in both, cut."""
     borders = [*range(0, len(store.ids), CHUNK), len(store.ids)]
     step = -(-len(store.ids) // MOST_TOKENS)
     for start, end in list(pairwise(borders))[::step]:

@@ -9,6 +9,7 @@ epoch, index), so that training can stop, resume and skip ahead exactly. The epo
 from bisect import bisect_left
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,12 @@ from lmlab.text.passage import Pair, Passage
 from lmlab.text.store import SENTENCE_START, WORD_START
 
 Epoch = int | str | None
+
+
+@lru_cache(maxsize=8)  # of few epochs, and asked for by every unit
+def _random_offset(seed: int, epoch: int, num_tokens: int) -> int:
+    """Where the first block of an epoch begins."""
+    return int(np.random.default_rng([seed, epoch]).integers(num_tokens))
 
 
 class Blocks:
@@ -76,7 +83,7 @@ class Blocks:
         """Return where the first block of an epoch begins; 0 for validation and for a text of one block."""
         if epoch in (None, "validation") or self.num_tokens < self.length:
             return 0
-        return int(np.random.default_rng([self.seed, epoch]).integers(self.num_tokens))
+        return _random_offset(self.seed, epoch, self.num_tokens)
 
     def segments(self, epoch: Epoch) -> tuple[np.ndarray, np.ndarray]:
         """Where the stretches of text that an epoch reads begin and end; what blocks share counts to the later one."""

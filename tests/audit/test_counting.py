@@ -111,7 +111,7 @@ def test_counts_of_spans_are_those_of_t5():
     objective = SpanCorruption(Spans(), SENTINELS, SEP)
     counts = counted(objective, "encoder-decoder", num_sequences=50)
     for number, found in enumerate(counts.spans):
-        num_noise, num_spans = Spans().lengths(int(counts["text"][number]))
+        num_noise, num_spans = Spans().fixed_counts(int(counts["text"][number]))
         assert (found.sum(), found @ np.arange(len(found))) == (num_spans, num_noise)
         assert counts["sentinels"][number] == num_spans
 

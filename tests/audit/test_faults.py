@@ -141,7 +141,7 @@ class EqualSpans(Spans):
     """As much noise in as many spans, but all of nearly the same length."""
 
     def noise(self, text, generator):
-        num_noise, num_spans = self.lengths(len(text))
+        num_noise, num_spans = self.fixed_counts(len(text))
         noise = np.zeros(len(text), dtype=bool)
         for number, places in enumerate(np.array_split(np.arange(len(text)), num_spans)):
             noise[places[-(num_noise // num_spans + (number < num_noise % num_spans)) :]] = True

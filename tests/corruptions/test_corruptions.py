@@ -69,7 +69,7 @@ def test_corruptions_are_pure_and_keep_special_tokens(corruption: Corruption):
 ])  # fmt: skip
 def test_spans_have_the_counts_of_t5(length, rate, mean, num_noise, num_spans):
     spans = Spans(rate=rate, mean_length=mean)
-    assert spans.lengths(length) == (num_noise, num_spans)
+    assert spans.fixed_counts(length) == (num_noise, num_spans)
     noise = spans(passage(length), rng()).noise
     assert noise.sum() == num_noise and len(runs(noise)) == num_spans
     assert not noise[0] and noise[-1]
@@ -79,7 +79,7 @@ def test_spans_have_the_counts_of_t5(length, rate, mean, num_noise, num_spans):
 def test_span_lengths_are_those_of_a_random_composition(corruption):
     assert_lengths_as_expected(corruption, passage(80, (0, 79)), lambda corrupted: runs(corrupted.noise))
     expected = corruption.expected_spans(passage(80))
-    num_noise, num_spans = corruption.lengths(80)
+    num_noise, num_spans = corruption.fixed_counts(80)
     assert expected.sum() == pytest.approx(num_spans)
     assert expected @ np.arange(len(expected)) == pytest.approx(num_noise)
     assert corruption.expected_spans(passage(80, (40,))) is None  # a special token may cut a span in two

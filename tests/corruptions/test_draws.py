@@ -8,12 +8,12 @@ import pytest
 from example_passages import passage, random_passages, words_of
 from scipy import stats
 
-from lmlab.corruptions.draws import Lengths, items_of, random_parts, scatter, spans_in_segments
+from lmlab.corruptions.draws import LengthDistribution, items_of, random_parts, scatter, spans_in_segments
 from lmlab.corruptions.geometric_spans import GeometricSpans
 from lmlab.corruptions.infilling import Infilling, poisson
 from lmlab.corruptions.ngram import NGram
 
-ALBERT, SPANBERT, BART = NGram(4, 9).lengths, GeometricSpans(4, 9).lengths, Infilling(4).lengths
+ALBERT, SPANBERT, BART = NGram(4, 9).span_lengths, GeometricSpans(4, 9).span_lengths, Infilling(4).span_lengths
 
 
 def test_the_distributions_are_those_of_the_papers():
@@ -23,10 +23,10 @@ def test_the_distributions_are_those_of_the_papers():
     for mean in (0.01, 3, 100):
         lengths = np.arange(1, len(poisson(mean)) + 1)
         truth = stats.poisson.pmf(lengths, mean) / stats.poisson.sf(0, mean)
-        assert Lengths(poisson(mean)).shares[1:] == pytest.approx(truth, abs=1e-12)
+        assert LengthDistribution(poisson(mean)).shares[1:] == pytest.approx(truth, abs=1e-12)
 
 
-@pytest.mark.parametrize("lengths", [ALBERT, SPANBERT, Lengths(np.array([0, 0, 1.0]))])
+@pytest.mark.parametrize("lengths", [ALBERT, SPANBERT, LengthDistribution(np.array([0, 0, 1.0]))])
 @pytest.mark.parametrize("budget", [0, 1, 2, 5])
 def test_expected_lengths_are_those_of_all_possible_draws(lengths, budget):
     expected, counts = np.zeros(budget + 1), np.zeros(budget + 1)

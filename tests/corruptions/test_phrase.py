@@ -41,7 +41,7 @@ def learnt(store: TokenStore, **settings) -> Phrase:
 
 
 def passages(store: TokenStore) -> list[Passage]:
-    blocks = Blocks(store, 40, special_ids=TOKENIZER.special_ids)
+    blocks = Blocks(store, 40, structural_ids=TOKENIZER.special_ids)
     return [join(TOKENIZER.cls_id, blocks[index], TOKENIZER.sep_id) for index in range(len(blocks))]
 
 
@@ -82,9 +82,12 @@ def test_tiny_passages_are_no_problem(store):
 
 def test_no_phrases_are_refused(store, tmp_path):
     (tmp_path / "empty.txt").write_text("\n \n")
-    for phrases in ([], [" "], str(tmp_path / "empty.txt"), str(tmp_path / "none.txt")):
+    for phrases in ([], [" "]):
         with pytest.raises(ValueError, match="phrases"):
             Phrase(**FACTS, phrases=phrases)
+    for name, problem in {"empty.txt": "holds none", "none.txt": "is no text file"}.items():
+        with pytest.raises(UserError, match=problem):
+            learnt(store, phrases=str(tmp_path / name))
     with pytest.raises(UserError, match="knows none of the 1 phrases"):
         learnt(store, phrases=["我们"])
     with pytest.raises(UserError, match="no phrase that occurs 10000 times"):
@@ -92,3 +95,14 @@ def test_no_phrases_are_refused(store, tmp_path):
     for settings in ({"max_words": 1}, {"min_count": 0}, {"min_score": 2.0}, {"rate": 0}):
         with pytest.raises(ValueError, match=next(iter(settings))):
             Phrase(**FACTS, **settings)
+
+
+def test_what_was_learnt_has_a_hash_and_a_trained_model_needs_no_file(store, tmp_path):
+    file = tmp_path / "phrases.txt"
+    hashes = []
+    for text in ("monte cristo", "monte cristo\n", "new york"):
+        file.write_text(text)
+        hashes.append(Phrase(**FACTS, phrases=str(file)).learn(store, TOKENIZER))
+    assert hashes[0] == hashes[1] != hashes[2]
+    file.unlink()
+    assert Phrase(**FACTS, phrases=str(file)).finder is None

@@ -148,14 +148,15 @@ def test_corruptions_that_learn_are_taught_through_the_sum():
 
         def learn(self, store, tokenizer, cache_dir=None):
             taught.append((store, tokenizer, cache_dir))
+            return "hash"
 
     def asks() -> SpanCorruption:
         return SpanCorruption(Learns(4, VOCAB), SENTINELS, END)
 
     objective = Sum({"a": asks(), "b": PrefixLm(), "c": asks()})
     assert objective.learns and asks().learns and not PrefixLm().learns
-    objective.learn("store", "tokenizer", "folder")
-    PrefixLm().learn("store", "tokenizer", "folder")
+    assert objective.learn("store", "tokenizer", "folder") == "hashhash"
+    assert PrefixLm().learn("store", "tokenizer", "folder") == ""
     assert taught == [("store", "tokenizer", "folder")] * 2
 
 
@@ -164,6 +165,8 @@ def test_a_sum_of_nothing_and_weights_of_nobody_are_refused():
         Sum({})
     with pytest.raises(ValueError, match=r"weights names \['msp'\], but the parts are \['mlm'\]"):
         Sum({"mlm": mlm()}, {"msp": 1.0})
+    with pytest.raises(ValueError, match="part inner is a sum itself"):
+        Sum({"inner": Sum({"mlm": mlm()})})
 
 
 def test_a_decoder_learns_a_sum_too():

@@ -97,7 +97,7 @@ def _seeds(row: Row) -> str:
 def _score(row: Row, metric: str) -> str:
     mean, std = row.mean(metric), row.std(metric)
     if mean is None:
-        bad = any(metric in entry.metrics for entry in row.entries)  # it was measured, and was no number
+        bad = any(entry.metrics.get(metric, 0) is None for entry in row.entries)  # it was measured, and was no number
         return "nan" if bad else ABSENT
     return figure(mean) if std is None else f"{figure(mean)} ± {_like(std, figure(mean))}"
 

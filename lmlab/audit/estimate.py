@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.95  # of the intervals
+RARE = 5  # what happens in so many sequences on average may well have happened in none
 FEWEST = 20  # spans of a length, and sequences for each length, that a test of lengths needs
 
 
@@ -95,7 +96,7 @@ def histogram(found: np.ndarray, expected: np.ndarray) -> float | None:
     """How likely it is by chance that numbers of spans by length, found and expected, differ as much.
 
     A Wald test: the mean difference of a sequence against its covariance between sequences, chi-square with as many
-    degrees of freedom as that has rank. A difference where all sequences agree is not by chance.
+    degrees of freedom as there are groups of lengths. Where the sequences seen agree, some that were not seen may not.
 
     Args:
         found, expected: (sequences, lengths).
@@ -108,14 +109,9 @@ def histogram(found: np.ndarray, expected: np.ndarray) -> float | None:
         return None
     rest = np.add.reduceat(found - expected, borders, axis=1)
     size, middle = len(rest), rest.mean(0)
-    values, vectors = np.linalg.eigh(np.cov(rest, rowvar=False).reshape(len(borders), -1))
-    varies = values > 1e-9 * max(1.0, values.max())
-    along = vectors.T @ middle
-    if np.abs(along[~varies]).max(initial=0.0) > 1e-6:
-        return 0.0
-    if not varies.any():
-        return 1.0
-    return float(stats.chi2.sf(size * np.square(along[varies] / np.sqrt(values[varies])).sum(), varies.sum()))
+    variances, axes = np.linalg.eigh(np.cov(rest, rowvar=False).reshape(len(borders), -1))
+    variances = np.maximum(variances, RARE / size)
+    return float(stats.chi2.sf(size * (np.square(axes.T @ middle) / variances).sum(), len(variances)))
 
 
 def _bins(expected: np.ndarray) -> np.ndarray:

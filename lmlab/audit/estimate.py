@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.95  # of the intervals
-RARE = 5  # what happens in so many sequences on average may well have happened in none
+RARE = 12  # spans that are expected in all sequences together; that none came up has a chance of exp(-12)
 FEWEST = 20  # spans of a length, and sequences for each length, that a test of lengths needs
 
 
@@ -96,7 +96,8 @@ def histogram(found: np.ndarray, expected: np.ndarray) -> float | None:
     """How likely it is by chance that numbers of spans by length, found and expected, differ as much.
 
     A Wald test: the mean difference of a sequence against its covariance between sequences, chi-square with as many
-    degrees of freedom as there are groups of lengths. Where the sequences seen agree, some that were not seen may not.
+    degrees of freedom as that has rank. Where sequences hardly vary, a difference is not by chance, unless it is made
+    of spans so rare that none may have come up.
 
     Args:
         found, expected: (sequences, lengths).
@@ -110,8 +111,13 @@ def histogram(found: np.ndarray, expected: np.ndarray) -> float | None:
     rest = np.add.reduceat(found - expected, borders, axis=1)
     size, middle = len(rest), rest.mean(0)
     variances, axes = np.linalg.eigh(np.cov(rest, rowvar=False).reshape(len(borders), -1))
-    variances = np.maximum(variances, RARE / size)
-    return float(stats.chi2.sf(size * (np.square(axes.T @ middle) / variances).sum(), len(variances)))
+    varies = size * variances > RARE
+    along = axes.T @ middle
+    if size * np.abs(along[~varies]).max(initial=0.0) > RARE:
+        return 0.0
+    if not varies.any():
+        return 1.0
+    return float(stats.chi2.sf(size * (np.square(along[varies]) / variances[varies]).sum(), varies.sum()))
 
 
 def _bins(expected: np.ndarray) -> np.ndarray:

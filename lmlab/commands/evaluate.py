@@ -23,7 +23,7 @@ from lmlab.engine.precision import choose_device
 from lmlab.errors import UserError
 from lmlab.formatting import figure
 from lmlab.formulations.scoring import evaluation_rows, score
-from lmlab.loading import load_run, load_weights, read_weights
+from lmlab.loading import is_pretrained, load_run, load_weights, read_weights
 from lmlab.objectives.base import Learner
 from lmlab.objectives.causal_lm import CausalLm
 from lmlab.runs import find
@@ -37,7 +37,7 @@ NO_CORRUPTION = {"_target_": "lmlab.corruptions.none.NoCorruption"}  # of object
 def main(config: DictConfig) -> None:
     """Score the run that `config.run` names; the figures go to standard output and to a run folder."""
     check(config)
-    source = find.resolve(config.run, is_finished if config.run == "latest" else None, "a finished run")
+    source = find_source(config)
     summary = source.read_summary()
     if summary["command"] == "finetune":
         refuse_question(config, source)
@@ -68,10 +68,25 @@ def refuse_task(config: DictConfig, what: str) -> None:
         raise UserError(f"{what} and has no head for a task; train one with: lmlab finetune task=...")
 
 
+def find_source(config: DictConfig) -> RunFolder:
+    """The run to score; "latest" is the newest finished one that can be asked what is asked."""
+    if config.run != "latest":
+        return find.resolve(config.run, None, "a finished run")
+    if of_pretrained(config):
+        return find.resolve(
+            "latest", lambda run: is_finished(run) and is_pretrained(run), "a finished pre-training run"
+        )
+    return find.resolve("latest", is_finished, "a finished run")
+
+
+def of_pretrained(config: DictConfig) -> list[str]:
+    """The keys that are given and can be asked of a pre-trained run only."""
+    return [key for key in ("objective", "corruption", "seq_len", "max_tokens") if config[key] is not None]
+
+
 def refuse_question(config: DictConfig, run: RunFolder) -> None:
     """Raise UserError for what can be asked of a pre-trained run only."""
-    given = [key for key in ("objective", "corruption", "seq_len", "max_tokens") if config[key] is not None]
-    if given:
+    if given := of_pretrained(config):
         raise UserError(f"{', '.join(given)}: {relative(run.path)} is fine-tuned, and is scored on a task only")
 
 

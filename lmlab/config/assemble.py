@@ -104,7 +104,7 @@ class PretrainData:
     ):
         self.config, self.corpus, self.tokenizer, self.objective = config, corpus, tokenizer, objective
         self.report, self.marks = report, marks or bool(objective.reads)
-        self._learnt: str | None = None  # hash of what the objective has learnt from the training text
+        self._learnt = ""  # hash of what the objective has learnt from the training text
         pad_id = tokenizer_facts(tokenizer)["pad_id"]
         self.passes = [
             Asking(each.example, CONVERTERS[layout](pad_id, each.pools), each.counts, number)
@@ -137,8 +137,8 @@ class PretrainData:
                 f"the corruption works on sentences, but no document of the {split} split has two of them (a sentence"
                 " ends with . ! ? or 。！？, or with its line): choose another corruption or corpus"
             )
-        if self._learnt is None:
-            train = store if split == "train" or not objective.learns else self.store("train")
+        if objective.learns and not self._learnt:
+            train = store if split == "train" else self.store("train")
             self._learnt = objective.learn(train, self.tokenizer, cache_of(self.config))
         return store
 

@@ -71,6 +71,7 @@ def test_a_corruption_learns_once_from_the_training_text(tmp_path):
 
         def learn(self, store, tokenizer, cache_dir):
             self.stores.append(store)
+            return "hash"
 
     corruption = Curious()
     source = data(corruption, tmp_path)
@@ -78,3 +79,5 @@ def test_a_corruption_learns_once_from_the_training_text(tmp_path):
         source.units(split)
     (store,) = corruption.stores
     assert store.folder == source.store("train").folder and store.marks is not None
+    assert source.data_hash not in ("", store.data_hash)
+    assert data(NoCorruption(), tmp_path).data_hash == data(NoCorruption(), tmp_path).store("train").data_hash

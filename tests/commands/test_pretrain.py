@@ -214,6 +214,7 @@ def test_ctrl_c_saves_and_a_second_run_offers_to_go_on(tmp_path):
     assert len(list(tmp_path.glob("outputs/pretrain/*/*/summary.json"))) <= 2  # the offered run, killed, may be there
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_its_own_text_and_tokenizer_only(tmp_path):
     book = tmp_path / "book.txt"
     book.write_text("\n".join(f"The {word} of {n} is here." for n in range(200) for word in ("sum", "root", "half")))

@@ -59,6 +59,7 @@ def wrong(report) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_published_recipes_pass(recipe):
     report = audited(*RECIPES[recipe], *SMALL, "examples=300")

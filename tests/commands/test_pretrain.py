@@ -162,7 +162,7 @@ def killed_and_resumed(folder: Path, kills: int) -> str:
     chance = random.Random(0)
     for kill in range(kills):
         process = start(folder, "pretrain", *RESUMABLE, "resume=auto")
-        wait_for_step(process, folder, 5 * round(11 * (kill + 1) / (kills + 1)))
+        wait_for_step(process, folder, 5 * round(8 * (kill + 1) / (kills + 1)))
         time.sleep(chance.random() * 0.2)
         process.send_signal(signal.SIGKILL)
         process.communicate()

@@ -102,7 +102,7 @@ def test_an_objective_brings_its_corruption_and_the_command_line_wins():
 def test_an_experiment_sets_words_and_the_command_line_wins():
     config = compose("pretrain", ["experiment=nanogpt_cpu"])
     choices = config.hydra.runtime.choices
-    assert (choices.model, choices.objective, choices.tokenizer) == ("gpt", "causal_lm", "char")
+    assert (choices.model, choices.objective, choices.tokenizer) == ("gpt2", "causal_lm", "char")
     assert (config.trainer.max_steps, config.trainer.batch_size, config.trainer.batch_tokens) == (
         2000,
         12,

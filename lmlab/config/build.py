@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lmlab.errors import UserError, nearest
 
-RESERVED = ("_target_", "_convert_", "_recursive_", "_partial_")
+RESERVED = ("_target_", "_convert_", "_recursive_", "_partial_", "_published_")
 
 
 def build(node: DictConfig | Mapping[str, Any], _key: str | None = None, **facts: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from lmlab.models.layers.attention import padding_bias
+from lmlab.models.layers.feed_forward import Activation
 from lmlab.models.layers.vocabulary import VocabularyHead
 
 
@@ -44,10 +44,15 @@ class Model(nn.Module, ABC):
         """Make the family's head over the vocabulary, tied to the embedding where the family ties it."""
 
     def pooler(self) -> nn.Module:
-        """Make the map from the first token's hidden state to that of the sequence (BERT's dense layer and tanh)."""
-        dense = nn.Linear(self.hidden_size, self.hidden_size)
-        initialize(dense, std=0.02)
-        return nn.Sequential(dense, nn.Tanh())
+        """Make the map from the hidden state that stands for a sequence to what its heads read; here: none."""
+        return nn.Identity()
+
+
+def dense_pooler(hidden_size: int, activation: str) -> nn.Module:
+    """Make a dense layer with an activation, such as BERT's pooler."""
+    dense = nn.Linear(hidden_size, hidden_size)
+    initialize(dense, std=0.02)
+    return nn.Sequential(dense, Activation(activation))
 
 
 def initialize(module: nn.Module, std: float, truncated: bool = True) -> None:
@@ -64,17 +69,16 @@ def _truncated(weight: Tensor, std: float) -> Tensor:
     return nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
 
 
-def mask_bias(attention_mask: Tensor | None, prefix_mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """Bias that hides padding and, for a prefix LM, the future behind the prefix; None without either mask."""
-    padding = None if attention_mask is None else padding_bias(attention_mask, dtype)
-    prefix = None if prefix_mask is None else prefix_bias(prefix_mask, dtype)
-    if padding is None or prefix is None:
-        return padding if prefix is None else prefix
-    return padding + prefix
+def sum_of(*biases: Tensor | None) -> Tensor | None:
+    """The sum of those that are given, None if none is."""
+    given = [bias for bias in biases if bias is not None]
+    return sum(given[1:], given[0]) if given else None
 
 
-def prefix_bias(prefix_mask: Tensor, dtype: torch.dtype) -> Tensor:
+def prefix_bias(prefix_mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     """Bias (B, 1, T, T) of a prefix LM: all see the prefix, true in `prefix_mask` (B, T); the rest is causal."""
+    if prefix_mask is None:
+        return None
     length = prefix_mask.shape[1]
     lowest = torch.finfo(dtype).min
     future = torch.full((length, length), lowest, dtype=dtype, device=prefix_mask.device).triu_(1)

@@ -1,32 +1,43 @@
-"""BERT: a bidirectional encoder (Devlin et al. 2018, arXiv:1810.04805)."""
+"""BERT: a bidirectional encoder (Devlin et al. 2018, arXiv:1810.04805).
+
+RoBERTa (Liu et al. 2019, arXiv:1907.11692), XLM-R (Conneau et al. 2019, arXiv:1911.02116), ERNIE (Sun et al. 2019,
+arXiv:1904.09223), ALBERT (Lan et al. 2019, arXiv:1909.11942), ELECTRA (Clark et al. 2020, arXiv:2003.10555), DistilBERT
+(Sanh et al. 2019, arXiv:1910.01108) and TinyBERT (Jiao et al. 2019, arXiv:1909.10351) are the same network with other
+settings.
+"""
 
 from functools import partial
 
 from torch import Tensor, nn
 
 from lmlab.errors import UserError
-from lmlab.models.base import Model, initialize
+from lmlab.models.base import Model, dense_pooler, initialize
 from lmlab.models.layers.attention import Attention, padding_bias
 from lmlab.models.layers.block import Block, Stack
-from lmlab.models.layers.dropout import Dropout
-from lmlab.models.layers.feed_forward import ACTIVATIONS, FeedForward
+from lmlab.models.layers.embeddings import Embeddings
+from lmlab.models.layers.feed_forward import Activation, FeedForward
 from lmlab.models.layers.vocabulary import VocabularyHead
 
 
 class Bert(Model):
-    """Post-norm transformer encoder with learned positions and segments.
+    """Transformer encoder with learned positions and segments.
 
     Args:
         vocab_size: rows of the token embedding.
         hidden_size: width of the hidden states.
-        embedding_size: width of the embeddings, projected to hidden_size where it is another (ALBERT, ELECTRA: Lan et
-            al. 2019, arXiv:1909.11942, section 3.1); hidden_size when null.
+        embedding_size: width of the embeddings, projected to hidden_size where it is another (ALBERT, ELECTRA);
+            hidden_size when null.
         num_layers: number of blocks.
+        num_groups: neighbouring layers share their weights, which makes so many blocks (ALBERT: 1); null: each has its
+            own.
         num_heads: attention heads of a block.
         intermediate_size: width inside the feed-forward network.
         max_positions: the longest sequence.
-        num_segments: kinds of segments (sentence A and B).
+        position_offset: rows of the position embedding before that of the first token (RoBERTa: 2).
+        num_segments: kinds of segments (sentence A and B); with fewer than 2 they are not told apart.
         activation: of the feed-forward network and of the vocabulary head.
+        pooler_activation: of the dense layer between the first hidden state and what is asked of the whole sequence
+            (BERT: tanh; DistilBERT: relu; ELECTRA: gelu).
         dropout: on embeddings and on the output of each part of a block.
         attention_dropout: on attention weights.
         norm_eps: of the layer normalisations.
@@ -53,41 +64,37 @@ class Bert(Model):
         pre_norm: bool = False,
         init_std: float = 0.02,
         embedding_size: int | None = None,
+        num_groups: int | None = None,
+        position_offset: int = 0,
+        pooler_activation: str = "tanh",
     ):
         super().__init__()
         self.vocab_size, self.hidden_size, self.max_positions = vocab_size, hidden_size, max_positions
-        self.embedding_size = embedding_size or hidden_size
-        self.activation, self.init_std = activation, init_std
+        self.activation, self.pooler_activation, self.init_std = activation, pooler_activation, init_std
         self.norm = partial(nn.LayerNorm, eps=norm_eps)
         norm = partial(self.norm, hidden_size)
-        self.tokens = nn.Embedding(vocab_size, self.embedding_size)
-        self.positions = nn.Embedding(max_positions, self.embedding_size)
-        self.segments = nn.Embedding(num_segments, self.embedding_size)
-        self.embedding_norm = self.norm(self.embedding_size)
-        self.embedding_dropout = Dropout(dropout)
-        self.embedding_projection = self._projection()
-        self.stack = Stack(
-            (
-                Block(
-                    attention=Attention(hidden_size, num_heads, dropout=attention_dropout),
-                    feed_forward=FeedForward(hidden_size, intermediate_size, activation),
-                    norm=norm,
-                    dropout=dropout,
-                    pre_norm=pre_norm,
-                )
-                for _ in range(num_layers)
-            ),
-            final_norm=norm() if pre_norm else None,
-        )
-        initialize(self, std=init_std)
 
-    def _projection(self) -> nn.Module:
-        """From the width of the embeddings to that of the blocks, where it is another."""
-        if self.embedding_size == self.hidden_size:
-            return nn.Identity()
-        projection = nn.Linear(self.embedding_size, self.hidden_size)
-        initialize(projection, std=self.init_std)
-        return projection
+        def make_block(number: int) -> Block:
+            return Block(
+                attention=Attention(hidden_size, num_heads, dropout=attention_dropout),
+                feed_forward=FeedForward(hidden_size, intermediate_size, activation),
+                norm=norm,
+                dropout=dropout,
+                pre_norm=pre_norm,
+            )
+
+        self.embeddings = Embeddings(
+            vocab_size,
+            hidden_size,
+            embedding_size,
+            max_positions,
+            position_offset,
+            num_segments,
+            norm=self.norm,
+            dropout=dropout,
+        )
+        self.stack = Stack(make_block, num_layers, num_groups, final_norm=norm() if pre_norm else None)
+        initialize(self, std=init_std)
 
     def share_embeddings(self, other: Model) -> None:
         """Read tokens, positions and segments by the embeddings and the norm of `other`, whatever their width.
@@ -96,17 +103,9 @@ class Bert(Model):
         """
         if not isinstance(other, Bert):
             raise UserError(f"{type(other).__name__} has no embeddings that a BERT could share; choose a BERT")
-        self.tokens, self.positions, self.segments = other.tokens, other.positions, other.segments
-        self.embedding_norm, self.embedding_size = other.embedding_norm, other.embedding_size
+        self.embeddings.share(other.embeddings)
         self.max_positions = other.max_positions
-        self.embedding_projection = self._projection()
-
-    def embed(self, input_ids: Tensor, segment_ids: Tensor | None = None) -> Tensor:
-        """(B, T) -> (B, T, H); without segments every token belongs to the first."""
-        place = self.positions.weight[: input_ids.shape[1]]
-        kind = self.segments.weight[0] if segment_ids is None else self.segments(segment_ids)
-        embedded = self.embedding_norm(self.tokens(input_ids) + (place + kind))
-        return self.embedding_projection(self.embedding_dropout(embedded))
+        initialize(self.embeddings.projection, self.init_std)
 
     def forward(
         self,
@@ -117,24 +116,18 @@ class Bert(Model):
         hidden_states: list[Tensor] | None = None,
     ) -> Tensor:
         """Hidden states of `input_ids` (B, T); `attention_mask` (B, T) is true at real tokens, None if all are."""
-        x = self.embed(input_ids, segment_ids)
-        bias = None if attention_mask is None else padding_bias(attention_mask, x.dtype)
+        x = self.embeddings(input_ids, segment_ids)
+        bias = padding_bias(attention_mask, x.dtype)
         return self.stack(x, bias, positions=positions, hidden_states=hidden_states)
+
+    def pooler(self) -> nn.Module:
+        """Dense layer and activation on the first token's hidden state."""
+        return dense_pooler(self.hidden_size, self.pooler_activation)
 
     def vocabulary_head(self) -> VocabularyHead:
         """Dense layer to the embedding's width, activation and norm; the token embedding with a bias per token."""
-        dense = nn.Linear(self.hidden_size, self.embedding_size)
+        width = self.embeddings.width
+        dense = nn.Linear(self.hidden_size, width)
         initialize(dense, std=self.init_std)
-        transform = nn.Sequential(dense, Activation(self.activation), self.norm(self.embedding_size))
-        return VocabularyHead(self.tokens.weight, bias=True, transform=transform)
-
-
-class Activation(nn.Module):
-    """An activation function as a module, by its name in `ACTIVATIONS`."""
-
-    def __init__(self, name: str):
-        super().__init__()
-        self.name = name
-
-    def forward(self, x: Tensor) -> Tensor:
-        return ACTIVATIONS[self.name](x)
+        transform = nn.Sequential(dense, Activation(self.activation), self.norm(width))
+        return VocabularyHead(self.embeddings.tokens.weight, bias=True, transform=transform)

@@ -5,15 +5,17 @@ from functools import partial
 from torch import Tensor, nn
 
 from lmlab.models.base import Model
-from lmlab.models.layers.attention import Attention, KeyValueCache, padding_bias
-from lmlab.models.layers.block import Block, Stack, num_seen
+from lmlab.models.layers.attention import Attention
+from lmlab.models.layers.block import Block, Stack
 from lmlab.models.layers.dropout import Dropout
+from lmlab.models.layers.embeddings import Embeddings
 from lmlab.models.layers.feed_forward import FeedForward
 from lmlab.models.layers.positions import RelativePositionBias
 from lmlab.models.layers.vocabulary import VocabularyHead
+from lmlab.models.layouts import EncoderDecoder
 
 
-class T5(Model):
+class T5(EncoderDecoder):
     """Pre-norm encoder and decoder without biases, relative positions per stack, one shared embedding.
 
     Args:
@@ -35,7 +37,6 @@ class T5(Model):
         num_buckets, max_distance: of the relative positions.
     """
 
-    layout = "encoder-decoder"
     max_positions = None
 
     def __init__(
@@ -76,7 +77,7 @@ class T5(Model):
             dropout=dropout,
             norm_eps=norm_eps,
         )
-        self.tokens = nn.Embedding(vocab_size, hidden_size)
+        self.embeddings = Embeddings(vocab_size, hidden_size, dropout=dropout)
         self.encoder = stack(num_layers)
         self.decoder = stack(num_decoder_layers, causal=True, cross_attend=True)
         if shared:
@@ -84,84 +85,24 @@ class T5(Model):
                 block.share(encoder_block)
         self.encoder_positions = RelativePositionBias(num_heads, num_buckets, max_distance, bidirectional=True)
         self.decoder_positions = RelativePositionBias(num_heads, num_buckets, max_distance, bidirectional=False)
-        self.dropout = Dropout(dropout)
+        self.last_dropout = Dropout(dropout)
         initialize_t5(self)
 
-    def encode(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        positions: Tensor | None = None,
-        hidden_states: list[Tensor] | None = None,
-    ) -> Tensor:
-        """Hidden states of the encoder for `input_ids` (B, S): (B, S, H), or (N, H) at flat `positions`."""
-        x = self.dropout(self.tokens(input_ids))
-        bias = self.encoder_positions(x.shape[1], x.shape[1])
-        if attention_mask is not None:
-            bias = bias + padding_bias(attention_mask, x.dtype)
-        return self.dropout(self.encoder(x, bias, positions=positions, hidden_states=hidden_states))
+    def embed_input(self, input_ids: Tensor) -> Tensor:
+        return self.embeddings(input_ids)
 
-    def decode(
-        self,
-        decoder_input_ids: Tensor,
-        memory: Tensor,
-        attention_mask: Tensor | None = None,
-        decoder_attention_mask: Tensor | None = None,
-        positions: Tensor | None = None,
-        cache: list[tuple[KeyValueCache, KeyValueCache]] | None = None,
-        hidden_states: list[Tensor] | None = None,
-    ) -> Tensor:
-        """Hidden states of the decoder (B, T, H), or (N, H) at flat `positions`, over the encoder's (B, S, H)."""
-        x = self.dropout(self.tokens(decoder_input_ids))
-        length = x.shape[1]
-        bias = self.decoder_positions(length, num_seen(cache) + length)
-        if decoder_attention_mask is not None:
-            bias = bias + padding_bias(decoder_attention_mask, x.dtype)
-        memory_bias = None if attention_mask is None else padding_bias(attention_mask, x.dtype)
-        return self.dropout(
-            self.decoder(
-                x,
-                bias,
-                memory=memory,
-                memory_bias=memory_bias,
-                positions=positions,
-                cache=cache,
-                hidden_states=hidden_states,
-            )
-        )
+    def embed_output(self, decoder_input_ids: Tensor, num_seen: int) -> Tensor:
+        return self.embeddings(decoder_input_ids)
 
-    def forward(
-        self,
-        input_ids: Tensor,
-        decoder_input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        decoder_attention_mask: Tensor | None = None,
-        positions: Tensor | None = None,
-        hidden_states: list[Tensor] | None = None,
-    ) -> Tensor:
-        """Hidden states of the decoder for the inputs (B, S) and the shifted targets (B, T).
+    def encoder_bias(self, length: int) -> Tensor:
+        return self.encoder_positions(length, length)
 
-        Without targets the decoder is left out, and the hidden states are the encoder's.
-        """
-        if decoder_input_ids is None:
-            return self.encode(input_ids, attention_mask, positions, hidden_states)
-        memory = self.encode(input_ids, attention_mask)
-        return self.decode(
-            decoder_input_ids,
-            memory,
-            attention_mask,
-            decoder_attention_mask,
-            positions,
-            hidden_states=hidden_states,
-        )
-
-    def new_cache(self) -> list[tuple[KeyValueCache, KeyValueCache]]:
-        """Empty caches for one generation."""
-        return self.decoder.new_cache()
+    def decoder_bias(self, num_queries: int, num_keys: int) -> Tensor:
+        return self.decoder_positions(num_queries, num_keys)
 
     def vocabulary_head(self) -> VocabularyHead:
         """The embedding with the hidden states scaled by H ** -0.5, or a matrix of its own (v1.1)."""
-        return t5_vocabulary_head(self.tokens, self.tied)
+        return t5_vocabulary_head(self.embeddings.tokens, self.tied)
 
 
 def t5_stack(
@@ -180,8 +121,9 @@ def t5_stack(
     """Pre-norm blocks without biases, and without the scale of the scores that `initialize_t5` makes up for."""
     attention = partial(Attention, hidden_size, num_heads, head_size, dropout=dropout, bias=False, scaled=False)
     norm = partial(nn.RMSNorm, hidden_size, eps=norm_eps)
-    blocks = (
-        Block(
+
+    def make_block(number: int) -> Block:
+        return Block(
             attention=attention(),
             cross_attention=attention() if cross_attend else None,
             feed_forward=FeedForward(hidden_size, intermediate_size, activation, dropout, bias=False, gated=gated),
@@ -189,15 +131,14 @@ def t5_stack(
             dropout=dropout,
             pre_norm=True,
         )
-        for _ in range(depth)
-    )
-    return Stack(blocks, final_norm=norm(), causal=causal)
+
+    return Stack(make_block, depth, final_norm=norm(), causal=causal)
 
 
 def initialize_t5(model: Model) -> None:
     """Mesh TensorFlow's: the query's 1 / sqrt(head size) stands in for the missing scale of the scores."""
     width = model.hidden_size
-    nn.init.normal_(model.tokens.weight, std=1.0)
+    nn.init.normal_(model.embeddings.tokens.weight, std=1.0)
     for module in model.modules():
         if isinstance(module, Attention):
             query, key, value = module.query_key_value.weight.data.chunk(3)

@@ -1,17 +1,16 @@
 """A decoder alone, of T5's parts (Raffel et al. 2019, arXiv:1910.10683, section 3.2)."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from lmlab.models.base import Model, mask_bias
-from lmlab.models.layers.attention import KeyValueCache
-from lmlab.models.layers.block import num_seen
 from lmlab.models.layers.dropout import Dropout
+from lmlab.models.layers.embeddings import Embeddings
 from lmlab.models.layers.positions import RelativePositionBias
 from lmlab.models.layers.vocabulary import VocabularyHead
+from lmlab.models.layouts import Decoder
 from lmlab.models.t5 import initialize_t5, t5_stack, t5_vocabulary_head
 
 
-class T5Decoder(Model):
+class T5Decoder(Decoder):
     """T5's decoder without cross-attention: the paper's language model and prefix language model.
 
     Args:
@@ -31,7 +30,6 @@ class T5Decoder(Model):
         num_buckets, max_distance: of the relative positions.
     """
 
-    layout = "decoder"
     max_positions = None
 
     def __init__(
@@ -54,7 +52,7 @@ class T5Decoder(Model):
         super().__init__()
         self.vocab_size, self.hidden_size, self.tied = vocab_size, hidden_size, tied
         self.bidirectional_prefix = bidirectional_prefix
-        self.tokens = nn.Embedding(vocab_size, hidden_size)
+        self.embeddings = Embeddings(vocab_size, hidden_size, dropout=dropout)
         self.stack = t5_stack(
             num_layers,
             hidden_size=hidden_size,
@@ -68,38 +66,15 @@ class T5Decoder(Model):
             causal=True,
         )
         self.positions = RelativePositionBias(num_heads, num_buckets, max_distance, bidirectional_prefix)
-        self.dropout = Dropout(dropout)
+        self.last_dropout = Dropout(dropout)
         initialize_t5(self)
 
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        prefix_mask: Tensor | None = None,
-        positions: Tensor | None = None,
-        cache: list[tuple[KeyValueCache, KeyValueCache]] | None = None,
-        hidden_states: list[Tensor] | None = None,
-    ) -> Tensor:
-        """Hidden states of `input_ids` (B, T).
+    def embed(self, input_ids: Tensor, num_seen: int) -> Tensor:
+        return self.embeddings(input_ids)
 
-        Args:
-            attention_mask: (B, T), true at real tokens; not needed for padding on the right, which nothing sees.
-            prefix_mask: (B, T), true at tokens that all others may see (prefix LM, if `bidirectional_prefix`).
-            positions: flat indices (N,) of B * T; the result is then (N, H).
-            cache: of the tokens before `input_ids`, from `new_cache`.
-        """
-        x = self.dropout(self.tokens(input_ids))
-        length = x.shape[1]
-        bias = self.positions(length, num_seen(cache) + length)
-        prefix_mask = prefix_mask if self.bidirectional_prefix else None
-        hidden, causal = mask_bias(attention_mask, prefix_mask, x.dtype), prefix_mask is None
-        bias = bias if hidden is None else bias + hidden
-        return self.dropout(self.stack(x, bias, causal, positions=positions, cache=cache, hidden_states=hidden_states))
-
-    def new_cache(self) -> list[tuple[KeyValueCache, KeyValueCache]]:
-        """Empty caches for one generation."""
-        return self.stack.new_cache()
+    def position_bias(self, num_queries: int, num_keys: int) -> Tensor:
+        return self.positions(num_queries, num_keys)
 
     def vocabulary_head(self) -> VocabularyHead:
         """The embedding with the hidden states scaled by H ** -0.5, or a matrix of its own (v1.1)."""
-        return t5_vocabulary_head(self.tokens, self.tied)
+        return t5_vocabulary_head(self.embeddings.tokens, self.tied)

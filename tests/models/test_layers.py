@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from lmlab.models.bart import Bart
 from lmlab.models.bert import Bert
 from lmlab.models.gpt import Gpt
 from lmlab.models.layers import attention, vocabulary
 from lmlab.models.layers.attention import attend
+from lmlab.models.layers.banded import attend_in_pieces
 from lmlab.models.layers.dropout import Dropout
 from lmlab.models.layers.positions import relative_buckets
 from lmlab.models.t5 import T5
@@ -121,38 +123,61 @@ def test_tokens_are_drawn_from_their_distribution(max_logits, monkeypatch):
     assert torch.equal(again, drawn.flatten())
 
 
-def small_models():
+SMALL = {
+    "bert": lambda: Bert(50, 16, 2, 2, 32, max_positions=12),
+    "bert, narrow embeddings": lambda: Bert(50, 16, 2, 2, 32, max_positions=12, embedding_size=6),
+    "bert, one group": lambda: Bert(50, 16, 2, 2, 32, max_positions=12, num_groups=1),
+    "bert, no segments": lambda: Bert(50, 16, 2, 2, 32, max_positions=12, num_segments=0, position_offset=2),
+    "gpt": lambda: Gpt(50, 16, 2, 2, max_positions=12),
+    "gpt, local window": lambda: Gpt(50, 16, 2, 2, max_positions=12, local_window=3),
+    "gpt, narrow embeddings": lambda: Gpt(50, 16, 2, 2, max_positions=12, embedding_size=6, num_groups=1),
+    "t5": lambda: T5(50, 0, 16, 2, 2, 2, 8, 32),
+    "t5_decoder": lambda: T5Decoder(50, 16, 2, 2, 8, 32),
+    "bart": lambda: Bart(50, 1, hidden_size=16, num_layers=2, num_heads=2, intermediate_size=32, max_positions=12),
+}
+DECODERS = ("gpt", "gpt, local window", "t5_decoder")
+
+
+def small(name: str) -> torch.nn.Module:
     torch.manual_seed(0)
-    return [
-        (Bert(50, 16, 2, 2, 32, max_positions=12), {"input_ids": torch.randint(0, 50, (2, 9))}),
-        (Gpt(50, 16, 2, 2, max_positions=12), {"input_ids": torch.randint(0, 50, (2, 9))}),
-        (
-            T5(50, 0, 16, 2, 2, 2, 8, 32),
-            {"input_ids": torch.randint(0, 50, (2, 7)), "decoder_input_ids": torch.randint(0, 50, (2, 9))},
-        ),
-        (T5Decoder(50, 16, 2, 2, 8, 32), {"input_ids": torch.randint(0, 50, (2, 9))}),
-        (Bert(50, 16, 2, 2, 32, max_positions=12, embedding_size=6), {"input_ids": torch.randint(0, 50, (2, 9))}),
-    ]
+    return SMALL[name]().eval()
 
 
-@pytest.mark.parametrize("case", range(5), ids=["bert", "gpt", "t5", "t5_decoder", "narrow embeddings"])
-def test_hidden_states_at_positions_are_rows_of_all_hidden_states(case):
-    model, inputs = small_models()[case]
-    model.eval()
-    positions = torch.tensor([0, 4, 8, 9, 17])
+def inputs_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    ids = torch.randint(0, 50, (2, 9))
+    if model.layout != "encoder-decoder":
+        return {"input_ids": ids}
+    return {"input_ids": torch.randint(0, 50, (2, 7)), "decoder_input_ids": ids}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_hidden_states_at_positions_are_rows_of_all_hidden_states(name):
+    model = small(name)
+    inputs, positions = inputs_of(model), torch.tensor([0, 4, 8, 9, 17])
     rows = model(**inputs).reshape(-1, 16)[positions]
     torch.testing.assert_close(model(**inputs, positions=positions), rows)
 
 
-@pytest.mark.parametrize("case", range(5), ids=["bert", "gpt", "t5", "t5_decoder", "narrow embeddings"])
-def test_padding_changes_nothing(case):
-    model, inputs = small_models()[case]
-    model.eval()
+@pytest.mark.parametrize("name", SMALL)
+def test_padding_changes_nothing(name):
+    model = small(name)
+    inputs = inputs_of(model)
     expected = model(**inputs)
     width = inputs["input_ids"].shape[1]
     longer = inputs | {"input_ids": F.pad(inputs["input_ids"], (0, 3), value=7)}
     mask = torch.arange(width + 3).expand(2, -1) < width
     torch.testing.assert_close(model(**longer, attention_mask=mask)[:, : expected.shape[1]], expected)
+
+
+@pytest.mark.parametrize("name", ["t5", "bart"])
+def test_padding_of_the_decoder_changes_nothing(name):
+    model = small(name)
+    inputs = inputs_of(model)
+    expected = model(**inputs)
+    longer = inputs | {"decoder_input_ids": F.pad(inputs["decoder_input_ids"], (0, 3), value=7)}
+    mask = torch.arange(12).expand(2, -1) < 9
+    torch.testing.assert_close(model(**longer, decoder_attention_mask=mask)[:, :9], expected)
 
 
 def decoders(**options) -> list[torch.nn.Module]:
@@ -190,9 +215,9 @@ def test_a_prefix_lm_is_the_same_blocks_under_a_mask_written_out(case):
     visible = torch.tensor([[[s <= t or PREFIX[b, s] for s in range(9)] for t in range(9)] for b in range(2)])
     bias = torch.zeros(2, 1, 9, 9).masked_fill(~visible[:, None], -math.inf)
     if case == 0:
-        x = model.tokens(IDS) + model.positions.weight[:9]
+        x = model.embed(IDS, 0)
     else:
-        x = model.tokens(IDS)
+        x = model.embed(IDS, 0)
         distance = torch.arange(9)[None, :] - torch.arange(9)[:, None]
         bias = bias + model.positions.scores(relative_buckets(distance, 32, 128, bidirectional=True)).permute(2, 0, 1)
     for block in model.stack.blocks:
@@ -223,14 +248,81 @@ def test_shared_blocks_are_an_encoder_and_a_decoder_with_equal_weights():
         T5(50, 0, 16, 2, 3, 2, 8, 32, shared=True)
 
 
-@pytest.mark.parametrize("case", [1, 2, 3], ids=["gpt", "t5", "t5_decoder"])
-def test_a_cache_changes_nothing(case):
-    model, inputs = small_models()[case]
-    model.eval()
+@pytest.mark.parametrize("name", [*DECODERS, "t5", "bart"])
+def test_a_cache_changes_nothing(name):
+    model = small(name)
+    inputs = inputs_of(model)
     expected, cache = model(**inputs), model.new_cache()
-    if case != 2:
+    if model.layout == "decoder":
         pieces = [model(piece, cache=cache) for piece in inputs["input_ids"].split([4, 1, 4], dim=1)]
     else:
         memory = model.encode(inputs["input_ids"])
         pieces = [model.decode(p, memory, cache=cache) for p in inputs["decoder_input_ids"].split([4, 1, 4], dim=1)]
     torch.testing.assert_close(torch.cat(pieces, dim=1), expected)
+
+
+@pytest.mark.parametrize("length", [5, 8, 9, 23])
+@pytest.mark.parametrize("window", [1, 4, 8])
+def test_attention_in_pieces_is_full_attention_under_a_band(length, window):
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, 3, length, 4, dtype=torch.float64, requires_grad=True) for _ in range(3))
+    distance = torch.arange(length)[:, None] - torch.arange(length)[None, :]
+    band = torch.zeros(length, length, dtype=torch.float64)
+    band.masked_fill_((distance < 0) | (distance >= window), -math.inf)
+    ours, expected = attend_in_pieces(q, k, v, window, dropout=0.0), plain(q, k, v, band)
+    torch.testing.assert_close(ours, expected)
+    weight = torch.randn_like(ours)
+    for own, other in zip(
+        torch.autograd.grad((ours * weight).sum(), (q, k, v)),
+        torch.autograd.grad((expected * weight).sum(), (q, k, v)),
+        strict=True,
+    ):
+        torch.testing.assert_close(own, other)
+
+
+def test_a_local_window_hides_what_is_far_from_every_second_layer():
+    model = small("gpt, local window")
+    for changed in range(9):
+        other = IDS.clone()
+        other[:, changed] += 20
+        states = zip(model.hidden_states(input_ids=IDS), model.hidden_states(input_ids=other), strict=True)
+        _, dense, banded = (set((a != b).any(-1).any(0).nonzero().flatten().tolist()) for a, b in states)
+        assert dense == set(range(changed, 9))
+        assert banded == dense  # what it hides has come through the dense layer below
+    alone = Gpt(50, 16, 2, 2, max_positions=12, local_window=3).eval()
+    alone.stack.blocks[0] = alone.stack.blocks[1]
+    other = IDS.clone()
+    other[:, 0] += 20
+    reads = (alone(IDS) != alone(other)).any(-1).any(0)
+    assert reads.tolist() == [True] * 5 + [False] * 4  # two layers of three
+
+
+def test_a_window_of_the_whole_length_is_no_window():
+    torch.manual_seed(0)
+    dense = Gpt(50, 16, 2, 2, max_positions=12).eval()
+    banded = Gpt(50, 16, 2, 2, max_positions=12, local_window=9).eval()
+    banded.load_state_dict(dense.state_dict())
+    assert torch.equal(banded(IDS), dense(IDS))
+
+
+def test_a_family_with_one_segment_ignores_the_others():
+    torch.manual_seed(0)
+    model = Bert(50, 16, 2, 2, 32, max_positions=12, num_segments=1).eval()
+    assert torch.equal(model(IDS), model(IDS, segment_ids=torch.ones_like(IDS)))
+    assert small("bert, no segments").embeddings.segments is None
+
+
+def test_an_offset_moves_the_rows_of_the_positions():
+    torch.manual_seed(0)
+    moved, model = (Bert(50, 16, 2, 2, 32, max_positions=12, position_offset=offset).eval() for offset in (2, 0))
+    weights = moved.state_dict()
+    weights["embeddings.positions.weight"] = weights["embeddings.positions.weight"][2:]
+    model.load_state_dict(weights)
+    assert torch.equal(model(IDS), moved(IDS))
+
+
+def test_a_decoder_with_a_narrow_embedding_scores_by_it():
+    model = small("gpt, narrow embeddings")
+    head = model.vocabulary_head()
+    assert head.weight is model.embeddings.tokens.weight and head.weight.shape == (50, 6)
+    assert head(model(IDS)).shape == (2, 9, 50)

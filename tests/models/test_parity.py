@@ -53,10 +53,10 @@ def compare_states(ours: list[torch.Tensor], theirs: tuple[torch.Tensor, ...], m
 
 def copy_encoder(ours: Bert, body: torch.nn.Module) -> None:
     """Embeddings and blocks of a BERT or an ELECTRA."""
-    copy(ours.tokens, body.embeddings.word_embeddings)
-    copy(ours.positions, body.embeddings.position_embeddings)
-    copy(ours.segments, body.embeddings.token_type_embeddings)
-    copy(ours.embedding_norm, body.embeddings.LayerNorm)
+    copy(ours.embeddings.tokens, body.embeddings.word_embeddings)
+    copy(ours.embeddings.positions, body.embeddings.position_embeddings)
+    copy(ours.embeddings.segments, body.embeddings.token_type_embeddings)
+    copy(ours.embeddings.norm, body.embeddings.LayerNorm)
     for block, layer in zip(ours.stack.blocks, body.encoder.layer, strict=True):
         attention = layer.attention
         copy(block.attention.query_key_value, packed(attention.self.query, attention.self.key, attention.self.value))
@@ -109,7 +109,7 @@ def test_electra_equals_transformers():
     ours = Bert(V, 32, 3, 4, 48, max_positions=24, embedding_size=24).eval()
     head = discriminator_head(32)
     copy_encoder(ours, theirs.electra)
-    copy(ours.embedding_projection, theirs.electra.embeddings_project)
+    copy(ours.embeddings.projection, theirs.electra.embeddings_project)
     copy(head[0], theirs.discriminator_predictions.dense)
     copy(head[2], theirs.discriminator_predictions.dense_prediction)
     ids, mask = padded_inputs()
@@ -127,8 +127,8 @@ def test_electra_generator_reads_and_scores_by_the_embeddings_of_the_discriminat
     ours.share_embeddings(model)
     head = ours.vocabulary_head().eval()
     copy_encoder(ours, theirs.electra)
-    assert torch.equal(model.tokens.weight, theirs.electra.embeddings.word_embeddings.weight)
-    copy(ours.embedding_projection, theirs.electra.embeddings_project)
+    assert torch.equal(model.embeddings.tokens.weight, theirs.electra.embeddings.word_embeddings.weight)
+    copy(ours.embeddings.projection, theirs.electra.embeddings_project)
     copy(head.transform[0], theirs.generator_predictions.dense)
     copy(head.transform[2], theirs.generator_predictions.LayerNorm)
     head.bias.data.copy_(theirs.generator_lm_head.bias)
@@ -146,8 +146,8 @@ def test_gpt2_equals_transformers():
     def transposed(conv: torch.nn.Module) -> dict[str, torch.Tensor]:
         return {"weight": conv.weight.T, "bias": conv.bias}
 
-    copy(ours.tokens, body.wte)
-    copy(ours.positions, body.wpe)
+    copy(ours.embeddings.tokens, body.wte)
+    copy(ours.embeddings.positions, body.wpe)
     for block, layer in zip(ours.stack.blocks, body.h, strict=True):
         copy(block.attention_norm, layer.ln_1)
         copy(block.attention.query_key_value, transposed(layer.attn.c_attn))
@@ -171,7 +171,7 @@ def test_t5_equals_transformers(gated):
     )  # fmt: skip
     theirs = randomize(transformers.T5ForConditionalGeneration(config))
     ours = T5(V, 0, 32, 3, 2, 4, 12, 48, activation="gelu_tanh" if gated else "relu", gated=gated).eval()
-    copy(ours.tokens, theirs.shared)
+    copy(ours.embeddings.tokens, theirs.shared)
     for stack, positions, their_stack in (
         (ours.encoder, ours.encoder_positions, theirs.encoder),
         (ours.decoder, ours.decoder_positions, theirs.decoder),

@@ -26,7 +26,7 @@ def t5() -> T5:
     """Its embedding is drawn wide, and the tied head would read opinions from it; drawn narrow, it has none."""
     model = T5(VOCAB, 0, 64, 2, 2, 2, 32, 128)
     with torch.no_grad():
-        model.tokens.weight.mul_(0.05)
+        model.embeddings.tokens.weight.mul_(0.05)
     return model
 
 
@@ -69,7 +69,7 @@ def test_t5_starts_above_chance_by_what_its_wide_embedding_claims():
 def test_four_examples_are_learnt_by_heart(case):
     learner, batch = learner_and_batch(case, 4)
     if case.startswith("t5"):
-        torch.nn.init.normal_(learner.model.tokens.weight)
+        torch.nn.init.normal_(learner.model.embeddings.tokens.weight)
     learner.eval()  # no dropout: this is about fitting
     (term,) = batch.counts
     optimizer = torch.optim.AdamW(learner.parameters(), lr=5e-3, weight_decay=0)

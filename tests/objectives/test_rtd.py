@@ -137,8 +137,8 @@ def test_the_generator_learns_from_its_own_loss_alone():
     count = len(of_generator)
     assert all(grad is None for grad in from_rtd[:count]) and all(grad is not None for grad in from_rtd[count:])
     assert all(grad is not None for grad in from_generator[:count]) and all(g is None for g in from_generator[count:])
-    embedding = learner.model.tokens.weight  # which all three share
-    assert proposing.tokens.weight is embedding is scoring.weight
+    embedding = learner.model.embeddings.tokens.weight  # which all three share
+    assert proposing.embeddings.tokens.weight is embedding is scoring.weight
     for loss in losses.values():
         assert torch.autograd.grad(loss, embedding, retain_graph=True)[0].abs().sum() > 0
 
@@ -165,7 +165,7 @@ def test_shared_weights_are_counted_saved_and_moved_once(dtype):
     learner, batch = learner_of(objective), batch_of(objective, UNITS)
     weights = Weights(learner, dtype)
     proposing, scoring = learner.heads["generator"], learner.heads["generator_vocabulary"]
-    own = [*proposing.stack.parameters(), *proposing.embedding_projection.parameters()]
+    own = [*proposing.stack.parameters(), *proposing.embeddings.projection.parameters()]
     own += [*scoring.transform.parameters(), scoring.bias]
     parts = [*learner.model.parameters(), *learner.heads["rtd"].parameters(), *own]
     assert sum(weight.numel() for weight in weights.masters.values()) == sum(part.numel() for part in parts)
@@ -174,8 +174,8 @@ def test_shared_weights_are_counted_saved_and_moved_once(dtype):
     for master in weights.trainable:
         master.data.sub_(0.1 * master.grad)
     weights.publish()
-    assert proposing.tokens.weight is learner.model.tokens.weight
-    published, master = learner.model.tokens.weight.float(), weights.masters["model.tokens.weight"]
+    assert proposing.embeddings.tokens.weight is learner.model.embeddings.tokens.weight
+    published, master = learner.model.embeddings.tokens.weight.float(), weights.masters["model.embeddings.tokens.weight"]
     torch.testing.assert_close(published, master, rtol=0.01, atol=1e-3)
     other = learner_of(rtd(), seed=1)
     load_weights(other, weights.state_dict())

@@ -93,11 +93,13 @@ def causal_bias(num_queries: int, num_keys: int, like: Tensor) -> Tensor:
     return bias.triu_(num_keys - num_queries + 1)
 
 
-def padding_bias(attention_mask: Tensor, dtype: torch.dtype) -> Tensor:
+def padding_bias(attention_mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     """Turn a (B, S) mask, true at real tokens, into a (B, 1, 1, S) bias with the lowest finite number at padding.
 
-    The number is finite so that a row of padding alone gives no NaN.
+    The number is finite so that a row of padding alone gives no NaN. None, all tokens being real, stays None.
     """
+    if attention_mask is None:
+        return None
     bias = torch.zeros(attention_mask.shape, dtype=dtype, device=attention_mask.device)
     return bias.masked_fill_(~attention_mask.bool(), torch.finfo(dtype).min)[:, None, None, :]
 
@@ -151,11 +153,15 @@ class Attention(nn.Module):
             cache: keys and values of earlier positions, extended by this call; with a memory they are computed once.
         """
         q, k, v = self._project(x, memory, cache)
-        mixed = attend(q * self.scale, k, v, bias, causal, self.dropout if self.training else 0.0)
+        mixed = self.mix(q * self.scale, k, v, bias, causal)
         mixed = mixed.transpose(1, 2).reshape(*x.shape[:2], self.inner_size)
         if positions is not None:
             mixed = mixed.flatten(0, 1)[positions]
         return self.output(mixed)
+
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, causal: bool) -> Tensor:
+        """Attend, with dropout while training: see `attend`."""
+        return attend(q, k, v, bias, causal, self.dropout if self.training else 0.0)
 
     def _project(self, x: Tensor, memory: Tensor | None, cache: KeyValueCache | None) -> tuple[Tensor, Tensor, Tensor]:
         if memory is None:

@@ -1,6 +1,6 @@
 """One layer of a transformer, and a stack of them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
@@ -88,14 +88,29 @@ class Stack(nn.Module):
     """Blocks one after the other, and a last normalisation where the family has one.
 
     Args:
-        blocks: the layers, first to last.
+        make_block: makes the layer of a number, counted from 0.
+        num_layers: how many layers there are.
+        num_groups: neighbouring layers share all weights, so that there are only so many blocks (ALBERT: Lan et al.
+            2019, arXiv:1909.11942); None: each layer has its own.
         final_norm: applied after the last block (GPT-2, T5), or None (BERT).
         causal: hide the future in self-attention; an encoder's stack is not causal.
     """
 
-    def __init__(self, blocks: Iterable[Block], final_norm: nn.Module | None = None, causal: bool = False):
+    def __init__(
+        self,
+        make_block: Callable[[int], nn.Module],
+        num_layers: int,
+        num_groups: int | None = None,
+        final_norm: nn.Module | None = None,
+        causal: bool = False,
+    ):
         super().__init__()
-        self.blocks = nn.ModuleList(blocks)
+        num_groups = num_groups or num_layers
+        if num_layers % num_groups:
+            raise ValueError(f"num_layers={num_layers} cannot be shared equally by num_groups={num_groups}")
+        depth = num_layers // num_groups
+        groups = [make_block(number * depth) for number in range(num_groups)]
+        self.blocks = nn.ModuleList(groups[number // depth] for number in range(num_layers))
         self.final_norm = final_norm
         self.causal = causal
 

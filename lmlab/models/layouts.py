@@ -1,0 +1,162 @@
+"""What a decoder and an encoder-decoder do, whatever they are made of; their families fill in the parts."""
+
+from abc import abstractmethod
+
+from torch import Tensor, nn
+
+from lmlab.models.base import Model, prefix_bias, sum_of
+from lmlab.models.layers.attention import KeyValueCache, padding_bias
+from lmlab.models.layers.block import Stack, num_seen
+
+Cache = list[tuple[KeyValueCache, KeyValueCache]]
+
+
+class Decoder(Model):
+    """A causal stack over embedded tokens.
+
+    Attributes:
+        stack: the blocks.
+        bidirectional_prefix: the tokens of `prefix_mask` see each other in both directions; false leaves them causal.
+        last_dropout: on the last hidden states (T5).
+    """
+
+    layout = "decoder"
+    stack: Stack
+    bidirectional_prefix: bool
+    last_dropout: nn.Module = nn.Identity()
+
+    @abstractmethod
+    def embed(self, input_ids: Tensor, num_seen: int) -> Tensor:
+        """Embed `input_ids` (B, T), which follow `num_seen` others: (B, T, H)."""
+
+    def position_bias(self, num_queries: int, num_keys: int) -> Tensor | None:
+        """What the distance of two tokens adds to their score, (1, A, T, S), or None."""
+        return None
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        prefix_mask: Tensor | None = None,
+        positions: Tensor | None = None,
+        cache: Cache | None = None,
+        hidden_states: list[Tensor] | None = None,
+    ) -> Tensor:
+        """Hidden states of `input_ids` (B, T).
+
+        Args:
+            attention_mask: (B, T), true at real tokens; not needed for padding on the right, which nothing sees.
+            prefix_mask: (B, T), true at tokens that all others may see (prefix LM, if `bidirectional_prefix`).
+            positions: flat indices (N,) of B * T; the result is then (N, H).
+            cache: of the tokens before `input_ids`, from `new_cache`.
+            hidden_states: see `Model.hidden_states`.
+        """
+        seen, length = num_seen(cache), input_ids.shape[1]
+        x = self.embed(input_ids, seen)
+        prefix_mask = prefix_mask if self.bidirectional_prefix else None
+        hidden = sum_of(padding_bias(attention_mask, x.dtype), prefix_bias(prefix_mask, x.dtype))
+        bias, causal = sum_of(self.position_bias(length, seen + length), hidden), prefix_mask is None
+        x = self.stack(x, bias, causal, positions=positions, cache=cache, hidden_states=hidden_states)
+        return self.last_dropout(x)
+
+    def new_cache(self) -> Cache:
+        """Empty caches for one generation."""
+        return self.stack.new_cache()
+
+
+class EncoderDecoder(Model):
+    """A stack that reads the inputs, and a causal one that writes the targets and attends to them.
+
+    Attributes:
+        encoder, decoder: the two stacks.
+        start_id: the token that the decoder begins with.
+        last_dropout: on the last hidden states of either (T5).
+    """
+
+    layout = "encoder-decoder"
+    encoder: Stack
+    decoder: Stack
+    start_id: int
+    last_dropout: nn.Module = nn.Identity()
+
+    @abstractmethod
+    def embed_input(self, input_ids: Tensor) -> Tensor:
+        """Embed what the encoder reads: (B, S) -> (B, S, H)."""
+
+    @abstractmethod
+    def embed_output(self, decoder_input_ids: Tensor, num_seen: int) -> Tensor:
+        """Embed what the decoder reads, (B, T), after `num_seen` other tokens: (B, T, H)."""
+
+    def encoder_bias(self, length: int) -> Tensor | None:
+        """What the distance of two tokens adds to their score in the encoder, (1, A, S, S), or None."""
+        return None
+
+    def decoder_bias(self, num_queries: int, num_keys: int) -> Tensor | None:
+        """The same for the last queries and all keys of the decoder."""
+        return None
+
+    def encode(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        positions: Tensor | None = None,
+        hidden_states: list[Tensor] | None = None,
+    ) -> Tensor:
+        """Hidden states of the encoder for `input_ids` (B, S): (B, S, H), or (N, H) at flat `positions`."""
+        x = self.embed_input(input_ids)
+        bias = sum_of(self.encoder_bias(x.shape[1]), padding_bias(attention_mask, x.dtype))
+        return self.last_dropout(self.encoder(x, bias, positions=positions, hidden_states=hidden_states))
+
+    def decode(
+        self,
+        decoder_input_ids: Tensor,
+        memory: Tensor,
+        attention_mask: Tensor | None = None,
+        decoder_attention_mask: Tensor | None = None,
+        positions: Tensor | None = None,
+        cache: Cache | None = None,
+        hidden_states: list[Tensor] | None = None,
+    ) -> Tensor:
+        """Hidden states of the decoder (B, T, H), or (N, H) at flat `positions`, over the encoder's (B, S, H)."""
+        seen, length = num_seen(cache), decoder_input_ids.shape[1]
+        x = self.embed_output(decoder_input_ids, seen)
+        bias = sum_of(self.decoder_bias(length, seen + length), padding_bias(decoder_attention_mask, x.dtype))
+        x = self.decoder(
+            x,
+            bias,
+            memory=memory,
+            memory_bias=padding_bias(attention_mask, x.dtype),
+            positions=positions,
+            cache=cache,
+            hidden_states=hidden_states,
+        )
+        return self.last_dropout(x)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        decoder_input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        decoder_attention_mask: Tensor | None = None,
+        positions: Tensor | None = None,
+        hidden_states: list[Tensor] | None = None,
+    ) -> Tensor:
+        """Hidden states of the decoder for the inputs (B, S) and the shifted targets (B, T).
+
+        Without targets the decoder is left out, and the hidden states are the encoder's.
+        """
+        if decoder_input_ids is None:
+            return self.encode(input_ids, attention_mask, positions, hidden_states)
+        memory = self.encode(input_ids, attention_mask)
+        return self.decode(
+            decoder_input_ids,
+            memory,
+            attention_mask,
+            decoder_attention_mask,
+            positions,
+            hidden_states=hidden_states,
+        )
+
+    def new_cache(self) -> Cache:
+        """Empty caches for one generation."""
+        return self.decoder.new_cache()

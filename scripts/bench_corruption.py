@@ -105,7 +105,7 @@ def prepare(config: Any) -> tuple[Trainer, PretrainBatches]:
     tokenizer = build_tokenizer(config, text)
     torch.manual_seed(0)
     learner = build_learner(config, tokenizer).train()
-    data = PretrainData(config, text, tokenizer, learner.objective, learner.model.layout)
+    data = PretrainData(config, text, tokenizer, learner.objective, learner.model)
     settings = Settings(max_steps=1000, device="cpu")
     optimizer, schedule = build(config.optimizer), build(config.schedule)
     trainer = Trainer(learner, None, optimizer, schedule, settings, RunFolder(tempfile.mkdtemp()), dict, seed=0)

@@ -45,7 +45,7 @@ def folder(tmp_path_factory) -> Path:
     text = "\n".join(f"The {kind} of sentence {n} is {n * n}, said the man." for n in range(300) for kind in "abc")
     (folder / "book.txt").write_text(text)
     write(folder / "folder" / "part.jsonl", [{"text": text[i : i + 2000]} for i in range(0, 40_000, 2000)])
-    books = [{"text": text[i : i + 1500]} for i in range(0, 30_000, 1500)]
+    books = [{"title": "A Book", "author": "A Man", "text": text[i : i + 1500]} for i in range(0, 30_000, 1500)]
     sentiment = [
         {"sentence": f"a {word} film {n}", "label": int(word == "good")} for n in range(8) for word in ("good", "bad")
     ]

@@ -13,7 +13,7 @@ from lmlab.audit.trace import Trace, Tracer
 from lmlab.corruptions.base import Corruption
 from lmlab.objectives.base import Objective, Question
 from lmlab.text.batching import Asking, PretrainBatches, noise_generator
-from lmlab.text.passage import Pair, Passage
+from lmlab.text.passage import Pair, Passage, Record
 
 Report = Callable[[int, int], None]
 
@@ -48,7 +48,7 @@ class Counts:
         column[list(found)] = list(found.values())
         return column
 
-    def add(self, unit: Passage | Pair, row: Row, trace: Trace | None) -> None:
+    def add(self, unit: Passage | Pair | Record, row: Row, trace: Trace | None) -> None:
         """Count one sequence."""
         for name, value in self.counter.count(unit, row, trace).items():
             self._columns[name][self.num_sequences] = float(value)
@@ -105,6 +105,8 @@ def _ask(asking: Asking, places: list[tuple[int, int]], seed: int, layout: str, 
 
 def _traced(units: list, ask: Callable[[list], list[Row]], tracer: Tracer) -> list[tuple[Row, Trace | None]]:
     real = ask(units)
+    if isinstance(units[0], Record):  # its fields are read back as they stand
+        return [(row, None) for row in real]
     if real[0].places is not None:
         return [(row, tracer.in_place(unit, row)) for unit, row in zip(units, real, strict=True)]
     try:

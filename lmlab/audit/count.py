@@ -9,7 +9,8 @@ from lmlab.audit.rows import Row
 from lmlab.audit.trace import HIDDEN, Trace, Tracer
 from lmlab.corruptions.base import Corruption
 from lmlab.objectives.base import Question
-from lmlab.text.passage import Pair, Passage
+from lmlab.objectives.field_lm import FieldLm, present
+from lmlab.text.passage import Pair, Passage, Record
 
 Facts = Mapping[str, Any]
 Columns = dict[str, float]
@@ -29,21 +30,25 @@ class Counter:
         corruption: the one that hides something, or None.
         tracer: finds out what became of each token.
         asks_order: what is asked about pairs is whether they stand in their order.
+        about_fields: the question about the fields of documents, or None.
     """
 
     def __init__(self, question: Question, facts: Facts):
         self.corruption = hiding_corruption(question)
         self.asks_order = any(part.unit == "consecutive_pair" for part in parts_of(question))
+        self.about_fields = next((part for part in parts_of(question) if isinstance(part, FieldLm)), None)
         self.mask_id, self.sentinel_ids = facts["mask_id"], np.array(facts["sentinel_ids"], dtype=np.int64)
         self.chance_kept = 1 / max(1, facts["vocab_size"] - len(facts["special_ids"]))  # a random token is the true one
         marks = {self.mask_id, *facts["sentinel_ids"]} - {None}
         self.tracer = Tracer(facts["vocab_size"], facts["structural_ids"], marks, facts["cls_id"], facts["sep_id"])
 
-    def count(self, unit: Passage | Pair, row: Row, trace: Trace | None) -> Columns:
+    def count(self, unit: Passage | Pair | Record, row: Row, trace: Trace | None) -> Columns:
         """All counts of a sequence; which there are depends on what is asked, and on whether it could be traced."""
         found = self.of_row(row) | {"traced": trace is not None}
         if isinstance(unit, Pair):
             found |= of_pair(unit, trace)
+        if isinstance(unit, Record) and self.about_fields is not None:
+            found |= self.of_record(unit, row, self.about_fields)
         if trace is not None:
             found |= of_trace(trace)
             if self.corruption is not None:
@@ -89,6 +94,27 @@ class Counter:
         expected = self.corruption.expected_noise(trace.text)
         if expected is not None and (self.corruption.selects or not writes_all):
             found["expected_noise"] = expected * (self.share_changed if writes_all else 1)
+        return found
+
+    def of_record(self, record: Record, row: Row, question: FieldLm) -> Columns:
+        """Which fields are left out, the order of the others, and whether they are those of the text."""
+        sequence = np.append(row.inputs[:1], row.asked)  # all but its first token is asked for
+        starts = np.flatnonzero(np.isin(sequence, question.marker_ids))
+        parts = [part for part in np.split(sequence, starts) if len(part)]
+        markers = [part[0] for part in parts]
+        texts = {question.marker_ids[number]: record.fields[number].tokens for number in present(record)}
+        right = [part[0] in texts and np.array_equal(part[1:], texts[part[0]]) for part in parts]
+        found = {
+            "tokens": len(sequence),
+            "text": (~self.tracer.is_special(sequence)).sum(),
+            "asked": len(row.asked),
+            "wrong": sum(len(part) for part, is_right in zip(parts, right, strict=True) if not is_right),
+            "in_order": markers == sorted(markers),
+            "expected_in_order": (len(parts) + 1) / 2 ** len(parts),
+        }
+        for number, chance in question.chances_dropped(record).items():
+            name = question.fields[number]
+            found |= {f"without {name}": question.marker_ids[number] not in markers, f"chance without {name}": chance}
         return found
 
     @property

@@ -64,7 +64,7 @@ def figures_of(counts: Counts, max_positions: int | None = None, expected_random
     parts = [asked(counts)]
     if counts.corruption is not None:
         parts += [noise(counts), shown(counts), words(counts), spans(counts), sentinels(counts)]
-    parts += [pairs(counts, expected_random), room(counts, max_positions)]
+    parts += [pairs(counts, expected_random), fields(counts), room(counts, max_positions)]
     return [figure for part in parts for figure in part if figure.estimate.value is not None]
 
 
@@ -218,6 +218,19 @@ def pairs(counts: Counts, expected_random: float | None) -> list[Figure]:
         never(group, "random, of the same document", counts["random_same"], random, same),
         never(group, "next, of another document", counts["next_other"], 1 - random, other),
         Figure(group, "answers that are right", right, least=1, why="the answers about pairs contradict them"),
+    ]
+
+
+def fields(counts: Counts) -> list[Figure]:
+    """Which fields of documents are left out, and whether the others keep their order."""
+    if counts.counter.about_fields is None:
+        return []
+    group, in_order = "fields", mean(counts["in_order"], counts["expected_in_order"])
+    names = counts.counter.about_fields.fields
+    left_out = [mean(counts[f"without {name}"], counts[f"chance without {name}"]) for name in names]
+    return [
+        *(Figure(group, f"{name} left out", each) for name, each in zip(names, left_out, strict=True)),
+        Figure(group, "all in their order", in_order, note="n fields: n + 1 of 2^n splits"),
     ]
 
 

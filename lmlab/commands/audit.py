@@ -48,7 +48,7 @@ def audit(config: DictConfig) -> Report:
     with torch.device("meta"):  # no weights are needed
         model = build(config.model, **facts)
     objective = build_objective(config, tokenizer, model)
-    data = PretrainData(config, corpus, tokenizer, objective, model.layout, marks=True)
+    data = PretrainData(config, corpus, tokenizer, objective, model, marks=True)
     batches = data.train_batches()
     num_sequences = min(config.examples or len(batches.units), len(batches.units))
     all_counts = collect(batches, objective, model.layout, facts, num_sequences, progress())

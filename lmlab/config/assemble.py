@@ -17,7 +17,10 @@ from lmlab.text.features import CONVERTERS
 from lmlab.text.store import TokenStore
 from lmlab.text.tokenizer import Tokenizer
 from lmlab.text.tokenizers import load_or_train
-from lmlab.text.units import Blocks, SentencePairs
+from lmlab.text.units import Blocks, Records, SentencePairs
+
+# Unit of an objective -> the pieces of documents it is cut from.
+PIECES = {"block": "document", "sentence_pair": "sentence", "consecutive_pair": "sentence", "record": "field"}
 
 
 def cache_of(config: DictConfig) -> Path:
@@ -65,7 +68,7 @@ def build_objective(config: DictConfig, tokenizer: Tokenizer, model: nn.Module) 
     """The objective with its corruption. Raises UserError when the model is too short for its sequences."""
     facts = tokenizer_facts(tokenizer)
     corruption = build(config.corruption, **facts)
-    objective = build(config.objective, corruption=corruption, **facts)
+    objective = build(config.objective, corruption=corruption, fields=config.corpus.get("fields"), **facts)
     refuse_too_long(objective, config.seq_len, model.layout, model.max_positions)
     return objective
 
@@ -87,7 +90,7 @@ class PretrainData:
         config: of `lmlab pretrain`.
         corpus, tokenizer: see above.
         objective: says what one sequence is made of.
-        layout: of the model, which says how a sequence is fed.
+        model: says by its `layout` and `start_id` how a sequence is fed; its weights are not read.
         report: called with (documents, characters) while text is tokenised.
         marks: know where words and sentences begin even if the objective does not ask for it.
     """
@@ -98,7 +101,7 @@ class PretrainData:
         corpus: Corpus,
         tokenizer: Tokenizer,
         objective: Objective,
-        layout: str,
+        model: nn.Module,
         report=None,
         marks: bool = False,
     ):
@@ -107,22 +110,23 @@ class PretrainData:
         self._learnt = ""  # hash of what the objective has learnt from the training text
         pad_id = tokenizer_facts(tokenizer)["pad_id"]
         self.passes = [
-            Asking(each.example, CONVERTERS[layout](pad_id, each.pools), each.counts, number)
+            Asking(each.example, CONVERTERS[model.layout](pad_id, each.pools, model.start_id), each.counts, number)
             for number, each in enumerate(objective.passes)
         ]
 
     def store(self, split: str) -> TokenStore:
         """Token ids of a split, tokenised now unless the cache has them."""
-        pieces = "document" if self.objective.unit == "block" else "sentence"
-        cache = cache_of(self.config)
+        pieces, cache = PIECES[self.objective.unit], cache_of(self.config)
         return TokenStore.build(self.corpus, self.tokenizer, split, pieces, cache, self.report, self.marks)
 
-    def units(self, split: str) -> Blocks | SentencePairs:
+    def units(self, split: str) -> Blocks | SentencePairs | Records:
         """The text of a split in units, each of which makes one sequence."""
         seq_len, seed, objective = self.config.seq_len, self.config.seed, self.objective
         store, structural_ids = self._prepared(split), self.tokenizer.structural_ids
         if objective.unit == "block":
             return Blocks(store, objective.block_length(seq_len), objective.block_overlap(), seed, structural_ids)
+        if objective.unit == "record":
+            return Records(store, objective.block_length(seq_len), self.config.corpus.fields, structural_ids)
         random_next_prob = 0.0 if objective.unit == "consecutive_pair" else 0.5
         seed = seed if split == "train" else 0
         return SentencePairs(

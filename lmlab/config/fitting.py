@@ -10,13 +10,12 @@ from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from lmlab.config.assemble import refuse_too_long, tokenizer_facts
+from lmlab.config.assemble import PIECES, refuse_too_long, tokenizer_facts
 from lmlab.config.build import build
 from lmlab.config.nodes import Node, declares, layout_of, nodes, option_name, options_that, trait, value_of
 from lmlab.errors import UserError
 from lmlab.objectives.text_pairs import one_token_words
 
-UNITS = ("block", "sentence_pair", "consecutive_pair")
 SPAN_LENGTHS = ("mean_length", "max_length", "max_n")  # keys of corruptions, in tokens or words
 SPECIALS = ("pad", "unk", "cls", "sep", "mask", "bos", "eos")
 MEANING = {
@@ -55,12 +54,14 @@ def fitting_problems(words: Mapping[str, Any]) -> list[str]:
 def _unit_problems(objective: Node) -> Iterator[str]:
     name, units = option_name("objective", objective), trait(objective, "unit")
     for unit in units:
-        if unit not in UNITS:
-            yield f"objective: {name} declares the unit {unit!r}; known are {', '.join(UNITS)}"
-    if len(set(units) - {"block"}) > 1:
-        pairs = [f"{key} reads a {unit}" for key, unit in _parts(objective, "unit") if unit != "block"]
+        if unit not in PIECES:
+            yield f"objective: {name} declares the unit {unit!r}; known are {', '.join(PIECES)}"
+    parts = dict(_parts(objective, "unit"))
+    differ = set(parts.values()) if "record" in parts.values() else set(parts.values()) - {"block"}
+    if len(differ) > 1:
+        reads = [f"{key} reads a {unit}" for key, unit in parts.items() if unit in differ]
         yield (
-            f"the parts of objective={name} need different text: {', '.join(pairs)}. Pairs are drawn in one way for all"
+            f"the parts of objective={name} need different text: {', '.join(reads)}. Text is cut in one way for all"
             " parts: drop one of these"
         )
 
@@ -136,10 +137,11 @@ def size_problems(words: Mapping[str, Any]) -> list[str]:
     if not all(isinstance(words.get(name), Mapping) for name in ("objective", "corruption", "tokenizer", "model")):
         return []
     problems = list(_span_problems(words))
-    facts = tokenizer_facts(_stand_in(words["tokenizer"]))
+    facts = tokenizer_facts(stand_in_tokenizer(words["tokenizer"]))
     try:
         corruption = build(words["corruption"], "corruption", **facts)
-        objective = build(words["objective"], "objective", corruption=corruption, **facts)
+        fields = (words.get("corpus") or {}).get("fields")
+        objective = build(words["objective"], "objective", corruption=corruption, fields=fields, **facts)
         positions = value_of(words["model"], "max_positions")
         refuse_too_long(objective, words["seq_len"], layout_of(words["model"]), positions)
         problems += _mean_length_problems(corruption, objective, words["seq_len"])
@@ -169,7 +171,7 @@ def _mean_length_problems(corruption: Any, objective: Any, seq_len: int) -> Iter
         )
 
 
-def _stand_in(tokenizer: Node) -> Any:
+def stand_in_tokenizer(tokenizer: Node) -> Any:
     """A tokenizer with all special tokens, and with the sentinels of the one that will be trained or loaded."""
     num_sentinels = value_of(tokenizer, "num_sentinels")
     first = len(SPECIALS)

@@ -19,12 +19,14 @@ class Model(nn.Module, ABC):
         hidden_size: width of the hidden states.
         vocab_size: rows of the token embedding.
         max_positions: the longest sequence, or None where there is no limit.
+        start_id: the token that a decoder over an encoder begins with; None for the other layouts.
     """
 
     layout: ClassVar[str]
     hidden_size: int
     vocab_size: int
     max_positions: int | None
+    start_id: int | None = None
 
     @abstractmethod
     def forward(self, **inputs: Tensor) -> Tensor:

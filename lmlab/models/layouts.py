@@ -69,14 +69,12 @@ class EncoderDecoder(Model):
 
     Attributes:
         encoder, decoder: the two stacks.
-        start_id: the token that the decoder begins with.
         last_dropout: on the last hidden states of either (T5).
     """
 
     layout = "encoder-decoder"
     encoder: Stack
     decoder: Stack
-    start_id: int
     last_dropout: nn.Module = nn.Identity()
 
     @abstractmethod

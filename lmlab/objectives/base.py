@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lmlab.batch import Batch
 from lmlab.corruptions.base import Corruption
-from lmlab.text.passage import Pair, Passage
+from lmlab.text.passage import Pair, Passage, Record
 from lmlab.text.store import TokenStore
 from lmlab.text.tokenizer import Tokenizer
 
@@ -42,8 +42,8 @@ class Objective(ABC):
 
     Attributes:
         layouts: the models it can ask.
-        unit: "block" (running text), or pairs: "sentence_pair" (b follows a, or is of another document) and
-            "consecutive_pair" (b follows a).
+        unit: "block" (running text); pairs: "sentence_pair" (b follows a, or is of another document) and
+            "consecutive_pair" (b follows a); or "record" (the fields of a document).
         corruption_needs: class attributes that its corruption must have; None if it takes none but `none`.
         answers: what a model it has trained can be asked afterwards, as pairs (layout, "fill" or "generate").
         sees_inputs_whole: a decoder that it trains reads the inputs, later a prompt or a text, in both directions.
@@ -96,6 +96,10 @@ class Objective(ABC):
         """Tokens that a model of this layout reads at once. Raises UserError when the question cannot be asked."""
         return seq_len
 
+    def prompt(self, text: str, tokenizer: Tokenizer) -> list[int]:
+        """Ids of a text that a person wants continued, laid out as the texts of training were."""
+        return tokenizer.encode(text)
+
     @abstractmethod
     def heads(self, model: nn.Module) -> dict[str, nn.Module]:
         """Make the parts that answer this question from hidden states."""
@@ -109,7 +113,7 @@ class Question(Objective):
         return [self]
 
     @abstractmethod
-    def example(self, unit: Passage | Pair, generator: np.random.Generator) -> Example:
+    def example(self, unit: Passage | Pair | Record, generator: np.random.Generator) -> Example:
         """Turn a unit of text into a question; `generator` is the only source of chance."""
 
     @abstractmethod

@@ -1,14 +1,15 @@
 """Corpora: where documents come from, and which of them are held out for validation.
 
-A document is a string; its paragraphs are separated by "\\n". Documents are read one at a time, in the same
-order each time, so memory stays flat whatever the size of the corpus.
+A document is a string; its paragraphs are separated by "\\n". One made of fields (title, author, text) knows these
+besides. Documents are read one at a time, in the same order each time, so memory stays flat whatever the size of the
+corpus.
 """
 
 import glob
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,22 @@ from lmlab.text import sources
 
 # With fewer documents than this, whole documents are too coarse a measure to hold out a fraction.
 FEW_DOCUMENTS = 20
+
+
+class FieldText(str):
+    """A document made of fields. As a string: the fields that hold text, a paragraph each.
+
+    Attributes:
+        fields: their texts without white space around them, "" where there is none.
+    """
+
+    fields: tuple[str, ...]
+
+    def __new__(cls, fields: Iterable[str]) -> "FieldText":
+        fields = tuple(field.strip() for field in fields)
+        document = super().__new__(cls, "\n".join(filter(None, fields)))
+        document.fields = fields
+        return document
 
 
 class Corpus:
@@ -153,7 +170,14 @@ def _digest(text: str) -> bytes:
 
 
 def _cut(text: str, fraction: float) -> tuple[str, str]:
-    """Cut the last `fraction` off a text, at a line end near there, else at a space, else anywhere."""
+    """Cut the last `fraction` off a text, at a line end near there, else at a space, else anywhere.
+
+    Of a document made of fields the last one is cut, and both parts have all others.
+    """
+    if isinstance(text, FieldText):
+        *others, last = text.fields
+        train, validation = (FieldText([*others, part]) for part in _cut(last, fraction))
+        return train, validation
     wanted = min(max(int(len(text) * (1 - fraction)), 1), len(text) - 1)
     rest, cut = len(text) - wanted, wanted
     for mark in ("\n", " "):
@@ -269,20 +293,60 @@ def _between_blank_lines(lines: Iterator[str]) -> Iterator[str]:
 # --- rows: folders of files, and hub data sets ----------------------------------------------------------
 
 
-class Local(Corpus):
+class Rows(Corpus):
+    """Documents from rows with columns.
+
+    Args:
+        field: the column that holds the text.
+        fields: instead of it, the columns that make a document of fields, the one with the long text last.
+            An objective over fields tells them apart; any other reads them as paragraphs of one text. None: `field`.
+        corpus: the arguments of `Corpus`.
+    """
+
+    def __init__(self, field: str = "text", fields: list[str] | None = None, **corpus: Any) -> None:
+        super().__init__(**corpus)
+        if fields is not None and (len(fields) < 2 or len(set(fields)) < len(fields)):
+            raise UserError(
+                f"corpus.fields=[{','.join(fields)}] must name two columns or more, each once, the one with the long"
+                " text last, such as [title,author,text]; for a single column there is corpus.field"
+            )
+        self.field, self.fields = field, fields
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that each row must have."""
+        return self.fields or [self.field]
+
+    def texts(self, rows: Iterable[dict], where: str) -> Iterator[str]:
+        """Yield the document of each row; `where` names the rows in messages."""
+        for number, row in enumerate(rows, start=1):
+            cells = [_text(row[column], f"{where}, row {number}: field '{column}'") for column in self.columns]
+            if self.fields:
+                yield FieldText(cell or "" for cell in cells)
+            elif cells[0] is not None:
+                yield cells[0]
+
+
+def _text(cell: Any, where: str) -> str | None:
+    """The text of a cell; many data sets have empty ones."""
+    if cell is None or isinstance(cell, str):
+        return cell
+    raise UserError(f"{where} holds {type(cell).__name__} {cell!r:.60}, not text")
+
+
+class Local(Rows):
     """Rows of files of your own: jsonl, parquet or plain text, one document per row (per file for plain
     text).
 
     Args:
         path: a file, or a folder. In a folder, files named train* and validation* (valid*, val*, dev*) are
             those splits; where no file is named so, all files are taken and a part is held out.
-        field: the column that holds the text.
-        corpus: the arguments of `Corpus`.
+        rows: the arguments of `Rows`.
     """
 
-    def __init__(self, path: str, field: str = "text", **corpus: Any) -> None:
-        super().__init__(**corpus)
-        self.path, self.field = path, field
+    def __init__(self, path: str, **rows: Any) -> None:
+        super().__init__(**rows)
+        self.path = path
 
     def __str__(self) -> str:
         return f"corpus local ({self.path})"
@@ -292,7 +356,10 @@ class Local(Corpus):
 
     def source(self, split: str) -> Iterator[str]:
         for path in self._splits()[split]:
-            yield from _texts_of_file(path, self.field)
+            if _is_plain(path) and not self.fields:
+                yield from sources.read_passages(path)
+            else:
+                yield from self.texts(sources.read(path, self.columns), str(path))
 
     def content(self) -> list[Any]:
         return [[split, [self._hash(path) for path in paths]] for split, paths in sorted(self._splits().items())]
@@ -317,7 +384,7 @@ class Local(Corpus):
         return splits or {"train": files}
 
 
-class Hub(Corpus):
+class Hub(Rows):
     """Any data set of the hub, or a local copy of it.
 
     It is looked for in `<data_dir>/<name>/`, then in the hub's cache, then at the hub. Where `path` is a file
@@ -328,14 +395,13 @@ class Hub(Corpus):
         path: its name on the hub (owner/name), a file, or None.
         config: which of the hub data set's configurations.
         revision: a commit, tag or branch of the hub data set, so that the text stays the same.
-        field: the column that holds the text.
         document: "row" (each row is one document) or "all" (all rows are one text, its line breaks kept).
         heading: pattern of a row that begins a new document, where rows are single lines (WikiText); None for
             none.
         rows_per_document: how many rows are joined to one document.
         streaming: read while it downloads, instead of storing the data set first. The text is then known by
             its name and revision only.
-        corpus: the arguments of `Corpus`.
+        rows: the arguments of `Rows`.
     """
 
     def __init__(
@@ -344,14 +410,13 @@ class Hub(Corpus):
         path: str | None = None,
         config: str | None = None,
         revision: str | None = None,
-        field: str = "text",
         document: str = "row",
         heading: str | None = None,
         rows_per_document: int = 1,
         streaming: bool = False,
-        **corpus: Any,
+        **rows: Any,
     ) -> None:
-        super().__init__(**corpus)
+        super().__init__(**rows)
         if name is None and path is None:
             raise UserError(
                 "corpus=hub needs corpus.path=<owner/name on the hub>, or corpus.name=<folder in LMLAB_DATA>"
@@ -360,8 +425,13 @@ class Hub(Corpus):
             raise UserError(f"corpus.document={document} must be row or all")
         if rows_per_document < 1:
             raise UserError(f"corpus.rows_per_document={rows_per_document} must be at least 1")
+        if self.fields and (document == "all" or heading or rows_per_document > 1):
+            raise UserError(
+                "corpus.fields makes a document of each row, but corpus.document, corpus.heading or"
+                " corpus.rows_per_document join rows: leave one of the two out"
+            )
         self.name, self.path, self.config, self.revision = name, path, config, revision
-        self.field, self.document, self.heading = field, document, heading
+        self.document, self.heading = document, heading
         self.rows_per_document, self.streaming = rows_per_document, streaming
         self._file = Path(path).expanduser() if path and Path(path).expanduser().is_file() else None
         if path and not self._file and path.endswith(sources.SUFFIXES):
@@ -381,7 +451,7 @@ class Hub(Corpus):
         path = self._file or self._local(split)
         if self.document == "all":
             return sources.read_passages(path) if _is_plain(path) else sources.cut_passages(self._lines(split))
-        if self._file and _is_plain(path):
+        if self._file and _is_plain(path) and not self.fields:
             return sources.read_passages(path)
         if self.heading:
             return _under_headings(self._texts(split), re.compile(self.heading))
@@ -403,7 +473,7 @@ class Hub(Corpus):
 
     def _at_hub(self) -> Any:
         if not self.path:  # find() says what to put where
-            sources.find(self.name or "", "train", self.data_dir, None, [self.field])
+            sources.find(self.name or "", "train", self.data_dir, None, self.columns)
         try:
             return sources.open_hub(self.path, self.config, self.revision, self.streaming)
         except UserError:
@@ -412,11 +482,11 @@ class Hub(Corpus):
 
     def _texts(self, split: str) -> Iterator[str]:
         if self._file:
-            return _texts_of_rows(sources.read(self._file, [self.field]), self.field, str(self._file))
+            return self.texts(sources.read(self._file, self.columns), str(self._file))
         hub = {"path": self.path, "config": self.config, "revision": self.revision} if self.path else None
         name = self.name or str(self.path).rsplit("/", 1)[-1]
-        rows = sources.find(name, split, self.data_dir, hub, [self.field], self.streaming)
-        return _texts_of_rows(rows, self.field, f"{self}, {split}")
+        rows = sources.find(name, split, self.data_dir, hub, self.columns, self.streaming)
+        return self.texts(rows, f"{self}, {split}")
 
     def _lines(self, split: str) -> Iterator[str]:
         return (text if text.endswith("\n") else text + "\n" for text in self._texts(split))
@@ -425,23 +495,6 @@ class Hub(Corpus):
 def _is_plain(path: Path | None) -> bool:
     """Whether a file is plain text, also one with an unknown suffix, and not rows."""
     return path is not None and not path.name.endswith((".jsonl", ".jsonl.gz", ".parquet"))
-
-
-def _texts_of_file(path: Path, field: str) -> Iterator[str]:
-    if _is_plain(path):
-        return sources.read_passages(path)
-    return _texts_of_rows(sources.read(path, [field]), field, str(path))
-
-
-def _texts_of_rows(rows: Iterator[dict], field: str, where: str) -> Iterator[str]:
-    for number, row in enumerate(rows, start=1):
-        text = row[field]
-        if isinstance(text, str):
-            yield text
-        elif text is not None:  # many data sets have empty cells
-            raise UserError(
-                f"{where}, row {number}: field '{field}' holds {type(text).__name__} {text!r:.60}, not text"
-            )
 
 
 def _joined(texts: Iterator[str], count: int) -> Iterator[str]:

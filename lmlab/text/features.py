@@ -19,9 +19,10 @@ class EncoderConverter:
     Args:
         pad_id: fills short rows.
         pools: the objective also wants the hidden state of every first token.
+        start_id: of the model's decoder, which an encoder does not have.
     """
 
-    def __init__(self, pad_id: int, pools: bool = False):
+    def __init__(self, pad_id: int, pools: bool = False, start_id: int | None = None):
         self.pad_id, self.pools = pad_id, pools
 
     def __call__(self, examples: Sequence[dict[str, np.ndarray]]) -> Batch:
@@ -48,7 +49,7 @@ class DecoderConverter:
     The inputs, where there are any, see each other in both directions (a prefix LM: Raffel et al. 2019, section 3.2).
     """
 
-    def __init__(self, pad_id: int, pools: bool = False):
+    def __init__(self, pad_id: int, pools: bool = False, start_id: int | None = None):
         self.pad_id = pad_id
 
     def __call__(self, examples: Sequence[dict[str, np.ndarray]]) -> Batch:
@@ -70,16 +71,16 @@ class DecoderConverter:
 
 
 class EncoderDecoderConverter:
-    """Pairs: the encoder reads the inputs; the decoder, started by the padding token, predicts the targets."""
+    """Pairs: the encoder reads the inputs; the decoder, begun by `start_id` or the padding, predicts the targets."""
 
-    def __init__(self, pad_id: int, pools: bool = False):
-        self.pad_id = pad_id
+    def __init__(self, pad_id: int, pools: bool = False, start_id: int | None = None):
+        self.pad_id, self.start_id = pad_id, pad_id if start_id is None else start_id
 
     def __call__(self, examples: Sequence[dict[str, np.ndarray]]) -> Batch:
         sources = [example["inputs"] for example in examples]
         targets = [example["targets"] for example in examples]
         inputs = padded_inputs(sources, self.pad_id)
-        inputs["decoder_input_ids"] = padded([np.append(self.pad_id, target[:-1]) for target in targets], self.pad_id)
+        inputs["decoder_input_ids"] = padded([np.append(self.start_id, target[:-1]) for target in targets], self.pad_id)
         labels = padded(targets, IGNORE).view(-1)
         asked = labels != IGNORE
         if not asked.all():

@@ -50,6 +50,18 @@ class Pair:
     documents: tuple[int, int]
 
 
+@dataclass(frozen=True)
+class Record:
+    """The fields of a document, or as much of them as fits into a sequence.
+
+    Attributes:
+        fields: in the order of the corpus; empty where the document has no such field. One that is there to its end
+            closes with the end token.
+    """
+
+    fields: tuple[Passage, ...]
+
+
 def join(*parts: Passage | int) -> Passage:
     """Passages and the special tokens between them as one; a special token counts as a word and as a sentence."""
 

@@ -24,7 +24,7 @@ from typing import Any
 from lmlab.errors import UserError, nearest
 from lmlab.files import atomic_write
 from lmlab.text import sources
-from lmlab.text.corpora import Corpus
+from lmlab.text.corpora import Rows
 
 # Raise this number when the extraction changes, so that caches of the old text are not used again.
 EXTRACTOR_VERSION = 2
@@ -295,17 +295,18 @@ def extract(packages: Sequence[str] = (), comments: bool = True) -> list[dict[st
     return [{"module": module, "text": text} for module, text in texts.items() if len(text) >= SHORTEST]
 
 
-class PyDocs(Corpus):
+class PyDocs(Rows):
     """The documentation of the Python that runs and of installed packages; see the module.
 
     Args:
         packages: installed packages whose docstrings are read too (they are not imported).
         comments: read comments of two lines or more as well.
-        corpus: the arguments of `Corpus`.
+        rows: the arguments of `Rows`; the columns are `module` and `text`.
     """
 
-    def __init__(self, packages: Sequence[str] = (), comments: bool = True, **corpus: Any) -> None:
-        super().__init__(**corpus)
+    def __init__(self, packages: Sequence[str] = (), comments: bool = True, **rows: Any) -> None:
+        super().__init__(**rows)
+        sources.check_fields(("module", "text"), self.columns, "corpus pydocs")
         self.packages = [packages] if isinstance(packages, str) else list(packages)
         self.comments = comments
         self._rows: list[dict[str, str]] | None = None
@@ -314,7 +315,7 @@ class PyDocs(Corpus):
         return "corpus pydocs"
 
     def source(self, split: str) -> Iterator[str]:
-        return (row["text"] for row in self.rows())
+        return self.texts(self.rows(), str(self))
 
     def rows(self) -> list[dict[str, str]]:
         """Return the documents with their origin: `module` and `text`. Kept in `cache_dir` once extracted."""

@@ -101,7 +101,7 @@ def read(path: str | Path, fields: Collection[str] = ()) -> Iterator[dict[str, A
         return _read_jsonl(path, fields)
     if path.suffix == ".parquet":
         return _read_parquet(path, fields)
-    _check_fields({"text": ""}, fields, f"{path}")
+    check_fields({"text": ""}, fields, f"{path}")
     return ({"text": line} for line in read_lines(path))
 
 
@@ -117,7 +117,7 @@ def _read_jsonl(path: Path, fields: Collection[str]) -> Iterator[dict[str, Any]]
             ) from error
         if not isinstance(row, dict):
             raise UserError(f"{path}, line {number}: a {type(row).__name__} where a JSON object is wanted")
-        _check_fields(row, fields, f"{path}, line {number}")
+        check_fields(row, fields, f"{path}, line {number}")
         yield row
 
 
@@ -127,14 +127,15 @@ def _read_parquet(path: Path, fields: Collection[str]) -> Iterator[dict[str, Any
 
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            _check_fields(file.schema_arrow.names, fields, f"{path}")
+            check_fields(file.schema_arrow.names, fields, f"{path}")
             for batch in file.iter_batches(batch_size=1000):
                 yield from batch.to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
         raise UserError(f"{path}: not a readable parquet file ({error})") from error
 
 
-def _check_fields(row: Collection[str], fields: Iterable[str], where: str) -> None:
+def check_fields(row: Collection[str], fields: Iterable[str], where: str) -> None:
+    """Raise UserError when a row, or a list of columns, lacks one of `fields`; `where` names it."""
     for field in fields:
         if field not in row:
             raise UserError(f"{where}: no field '{field}'; there are: {', '.join(row)}{nearest(field, row)}")
@@ -255,7 +256,7 @@ def hub_rows(
 def dataset_rows(dataset: Any, where: str, fields: Collection[str] = ()) -> Iterator[dict[str, Any]]:
     """Yield the rows of one split of a hub data set; `where` names it in messages."""
     if dataset.column_names:
-        _check_fields(dataset.column_names, fields, where)
+        check_fields(dataset.column_names, fields, where)
     batches = dataset.iter(batch_size=1000)
     while True:
         try:
@@ -265,7 +266,7 @@ def dataset_rows(dataset: Any, where: str, fields: Collection[str] = ()) -> Iter
         if batch is None:
             return
         columns = list(batch)
-        _check_fields(columns, fields, where)
+        check_fields(columns, fields, where)
         for values in zip(*batch.values(), strict=True):
             yield dict(zip(columns, values, strict=True))
 

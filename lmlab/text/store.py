@@ -28,7 +28,7 @@ Report = Callable[[int, int], None]
 
 
 class Corpus(Protocol):
-    """What a store needs of a corpus."""
+    """What a store needs of a corpus; for pieces that are fields, each document knows its `fields`."""
 
     def documents(self, split: str) -> Iterable[str]: ...
 
@@ -36,14 +36,15 @@ class Corpus(Protocol):
 
 
 class TokenStore:
-    """Token ids of one split of a corpus, cut into pieces (documents or sentences) of documents.
+    """Token ids of one split of a corpus, cut into pieces of documents: the whole, sentences or fields.
 
     Attributes:
         ids: (tokens,) uint16, or uint32 where the vocabulary is larger; mapped from the file.
         piece_ends: (pieces,) int64, where in `ids` each piece ends.
         document_ends: (documents,) int64, where in `piece_ends` each document ends.
         marks: (tokens,) uint8, the flags WORD_START and SENTENCE_START; None if the store was built without.
-        pieces: "document" (each is one piece, with the end-of-text token after it) or "sentence" (without).
+        pieces: "document" (each is one piece, with the end-of-text token after it), "sentence" (without) or "field"
+            (with; all documents have as many, and one without text is an empty piece).
         num_bytes: length of the text in UTF-8.
         unknown_tokens: how many ids are the unknown token.
         num_sentences: how many sentences the text has; None if the store was built without marks.
@@ -87,7 +88,7 @@ class TokenStore:
             corpus: gives documents and a fingerprint of their content.
             tokenizer: makes the ids; special tokens written out in the text are text.
             split: "train" or "validation".
-            pieces: "document" or "sentence".
+            pieces: "document", "sentence" or "field".
             cache_dir: root of the cache (None: the user's); the files lie in `tokens/<hash>/`.
             report: called after each batch with the number of documents and of characters done so far.
             marks: whether to say where words and sentences begin, which takes longer.
@@ -95,8 +96,8 @@ class TokenStore:
         Raises:
             UserError: the split holds no text.
         """
-        if pieces not in ("document", "sentence"):
-            raise ValueError(f"pieces={pieces!r}: a store is cut into 'document' or 'sentence'")
+        if pieces not in ("document", "sentence", "field"):
+            raise ValueError(f"pieces={pieces!r}: a store is cut into 'document', 'sentence' or 'field'")
         facts = [
             FORMAT,
             corpus.fingerprint(),
@@ -126,7 +127,7 @@ class _Writer:
     def __init__(self, folder: Path, tokenizer: Tokenizer, pieces: str, marks: bool):
         self.folder, self.tokenizer, self.pieces, self.marks = folder, tokenizer, pieces, marks
         self.dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 65535 else np.uint32)
-        has_ending = pieces == "document" and tokenizer.eos_id is not None
+        has_ending = pieces != "sentence" and tokenizer.eos_id is not None
         self.ending = np.array([tokenizer.eos_id] if has_ending else [], dtype=self.dtype)
         self.sha = hashlib.sha256()
         self.tokens = self.num_pieces = self.num_documents = self.unknown = self.sentences = 0
@@ -165,11 +166,14 @@ class _Writer:
     def _parts(self, documents: Iterable[str]) -> Iterator[tuple[str, str]]:
         """The text in parts of bounded length, each with what ends after it: "", "piece" or "document"."""
         for document in documents:
-            for part in split_long(document, LONGEST_PART):
-                if self.pieces == "sentence":  # a line end, where parts are cut, ends a sentence too
-                    yield from ((sentence, "piece") for sentence in split_sentences(part))
-                else:
-                    yield part, ""
+            for field in document.fields if self.pieces == "field" else [document]:
+                for part in split_long(field, LONGEST_PART):
+                    if self.pieces == "sentence":  # a line end, where parts are cut, ends a sentence too
+                        yield from ((sentence, "piece") for sentence in split_sentences(part))
+                    else:
+                        yield part, ""
+                if self.pieces == "field":
+                    yield "", "piece"
             self.seen["documents"] += 1
             self.seen["characters"] += len(document)
             self.seen["bytes"] += len(document.encode("utf-8", "replace"))
@@ -178,7 +182,7 @@ class _Writer:
     def _arrays(self, batch: list[tuple[str, str]]) -> list[np.ndarray]:
         """The ids of a batch, where its pieces and documents end, and the marks if they are wanted.
 
-        Pieces and documents without a token do not count.
+        Pieces and documents without a token do not count, but for fields.
         """
         arrays, marks, piece_ends, document_ends = [], [], [], []
         for (ids, flags), (_, ends) in zip(self._encoded([text for text, _ in batch]), batch, strict=True):
@@ -188,10 +192,12 @@ class _Writer:
             marks.append(flags)
             self.sentences += int(np.count_nonzero(flags & SENTENCE_START))
             self.tokens += len(ids)
-            if ends and self.tokens > self.piece_start:
+            is_filled = self.tokens > self.piece_start
+            if ends and is_filled:
                 arrays.append(self.ending)
                 marks.append(np.full(len(self.ending), WORD_START | SENTENCE_START, dtype=np.uint8))
                 self.tokens += len(self.ending)
+            if (ends and is_filled) or (ends == "piece" and self.pieces == "field"):
                 self.num_pieces += 1
                 self.piece_start = self.tokens
                 piece_ends.append(self.tokens)
@@ -215,7 +221,7 @@ class _Writer:
 
     def _flags(self, text: str, encoded: Encoded) -> np.ndarray:
         flags = encoded.word_starts * np.uint8(WORD_START)
-        if self.pieces == "document":  # else each text is one sentence
+        if self.pieces != "sentence":  # else each text is one sentence
             starts = np.array([start for start, _ in sentence_spans(text)], dtype=np.int64)
             first_tokens = np.searchsorted(encoded.ends, starts, side="right")
             flags[first_tokens[first_tokens < len(flags)]] |= SENTENCE_START

@@ -7,7 +7,7 @@ epoch, index), so that training can stop, resume and skip ahead exactly. The epo
 """
 
 from bisect import bisect_left
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lmlab.errors import UserError
-from lmlab.text.passage import Pair, Passage
+from lmlab.text.passage import Pair, Passage, Record
 from lmlab.text.store import SENTENCE_START, WORD_START
 
 Epoch = int | str | None
@@ -312,6 +312,72 @@ class SentencePairs:
         start = self.starts[first]
         last = np.searchsorted(self.ends, start + np.maximum(wanted, 1))
         return start, self.ends[np.minimum(last, self.documents[document + 1] - 1)]
+
+
+class Records:
+    """The fields of one document each, as many tokens as fit into a sequence with one more for each field's marker.
+
+    The last field that a document has is its body. A body that is too long is cut into as few parts as fit, equally
+    long to a token; each makes a unit of its own, with all other fields beside it. Those are given at most half of the
+    sequence, each an equal share of it: what is beyond is cut off and never read. Every epoch has the same units.
+
+    Args:
+        store: see the module; pieces are fields.
+        length: tokens of a sequence, markers included; at least 6 for each field but one.
+        fields: their names, in the order of the store.
+        structural_ids: of the tokenizer; such tokens are not ordinary text.
+
+    Attributes:
+        lengths: tokens of each field, with its end token, (documents, fields); 0 where there is none.
+        is_body: bool (documents, fields).
+        share: tokens that are shown at most of a field that is not the body.
+        num_parts: units that each document makes, (documents,).
+    """
+
+    def __init__(self, store: Any, length: int, fields: Sequence[str], structural_ids: Collection[int] = ()) -> None:
+        self.ids, self.marks, self.fields = store.ids, getattr(store, "marks", None), tuple(fields)
+        self.is_structural = _table(structural_ids)
+        ends = np.asarray(store.piece_ends, dtype=np.int64)
+        self.starts = np.concatenate([[0], ends[:-1]]).reshape(-1, len(fields))
+        self.lengths = ends.reshape(-1, len(fields)) - self.starts
+        body = len(fields) - 1 - (self.lengths[:, ::-1] > 0).argmax(1)
+        self.is_body = np.arange(len(fields)) == body[:, None]
+        self.share = length // (2 * (len(fields) - 1)) - 1
+        shown = np.where(self.is_body, 0, np.minimum(self.lengths, self.share))
+        room = length - shown.sum(1) - (self.lengths > 0).sum(1)
+        self.num_parts = -(-self.lengths.max(1, where=self.is_body, initial=0) // room)
+        self._last = self.num_parts.cumsum()
+
+    def __len__(self) -> int:
+        return int(self._last[-1])
+
+    def __getitem__(self, index: int) -> Record:
+        return self.get(index, None)
+
+    def get(self, index: int, epoch: Epoch) -> Record:
+        """Return unit `index`, the same in every epoch."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"record {index} of {len(self)}")
+        return Record(tuple(self._passage(start, end) for start, end in zip(*self._stretches(index), strict=True)))
+
+    def segments(self, epoch: Epoch) -> tuple[np.ndarray, np.ndarray]:
+        """Where the fields of all units begin and end in the text."""
+        starts, ends = self._stretches(np.arange(len(self)))
+        return starts.ravel(), ends.ravel()
+
+    def _stretches(self, index: int | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where the fields of a unit begin and end in the text, (fields,) each; of several units (units, fields)."""
+        document = np.searchsorted(self._last, index, side="right")
+        lengths, is_body = self.lengths[document], self.is_body[document]
+        num_parts = self.num_parts[document][..., None]
+        part = num_parts - (self._last[document] - index)[..., None]
+        begin = np.where(is_body, lengths * part // num_parts, 0)
+        end = np.where(is_body, lengths * (part + 1) // num_parts, np.minimum(lengths, self.share))
+        return self.starts[document] + begin, self.starts[document] + end
+
+    def _passage(self, start: int, end: int) -> Passage:
+        marks = None if self.marks is None else self.marks[start:end]
+        return _passage(self.ids[start:end], marks, self.is_structural)
 
 
 def _filled_pieces(store: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

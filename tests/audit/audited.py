@@ -11,7 +11,7 @@ from lmlab.objectives.base import Objective
 from lmlab.text.batching import Asking, PretrainBatches
 from lmlab.text.features import CONVERTERS
 from lmlab.text.store import SENTENCE_START, WORD_START
-from lmlab.text.units import Blocks, SentencePairs
+from lmlab.text.units import Blocks, Records, SentencePairs
 
 PAD, UNK, CLS, SEP, MASK = range(5)
 SENTINELS = list(range(5, 25))
@@ -22,6 +22,7 @@ FACTS = {
     "eos_id": SEP, "sentinel_ids": SENTINELS, "special_ids": SPECIAL, "structural_ids": SPECIAL - {UNK},
 }  # fmt: skip
 SEQ_LEN = 64
+FIELDS = ["title", "author", "text"]
 
 
 def store(ending: bool, num_documents: int = 400, seed: int = 0) -> SimpleNamespace:
@@ -45,8 +46,22 @@ def store(ending: bool, num_documents: int = 400, seed: int = 0) -> SimpleNamesp
     return SimpleNamespace(ids=ids, marks=marks, piece_ends=ends, document_ends=np.arange(1, num_documents + 1))
 
 
-def units_of(objective: Objective, pairs: type = SentencePairs) -> Blocks | SentencePairs:
+def field_store(num_documents: int = 400, seed: int = 0) -> SimpleNamespace:
+    """A stand-in for a store of fields: titles and authors that may be long or missing, texts of up to 200 tokens."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(0, [24, 6, 200], size=(num_documents, len(FIELDS)))
+    lengths[lengths > 0] += 1  # the end token
+    ends = lengths.cumsum()
+    ids = rng.integers(len(SPECIAL), VOCAB, size=ends[-1])
+    ids[ends[ends > 0] - 1] = SEP
+    document_ends = np.arange(1, num_documents + 1) * len(FIELDS)
+    return SimpleNamespace(ids=ids, marks=None, piece_ends=ends, document_ends=document_ends, unknown_tokens=0)
+
+
+def units_of(objective: Objective, pairs: type = SentencePairs) -> Blocks | SentencePairs | Records:
     """The units that an objective reads."""
+    if objective.unit == "record":
+        return Records(field_store(), objective.block_length(SEQ_LEN), FIELDS, SPECIAL)
     if objective.unit == "block":
         length = objective.block_length(SEQ_LEN)
         return Blocks(store(ending=True), length, objective.block_overlap(), 0, SPECIAL)

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from audited import CLS, MASK, PAD, SENTINELS, SEP, SPECIAL, VOCAB, batches_of, counted, units_of
+from audited import CLS, FIELDS, MASK, PAD, SENTINELS, SEP, SPECIAL, VOCAB, batches_of, counted, field_store, units_of
 
 from lmlab.audit.epoch import coverage, cut_share, epoch_figures
 from lmlab.audit.rows import rows
@@ -14,10 +14,12 @@ from lmlab.corruptions.spans import Spans
 from lmlab.corruptions.token_mask import TokenMask
 from lmlab.objectives.causal_lm import CausalLm
 from lmlab.objectives.denoising import Denoising
+from lmlab.objectives.field_lm import FieldLm
 from lmlab.objectives.mlm import Mlm
 from lmlab.objectives.nsp import Nsp
 from lmlab.objectives.span_corruption import SpanCorruption
 from lmlab.objectives.sum import Sum
+from lmlab.text.batching import noise_generator
 from lmlab.text.features import CONVERTERS
 from lmlab.text.passage import Passage, plain
 
@@ -137,6 +139,35 @@ def test_the_stretches_of_an_epoch_are_those_of_its_units(objective):
         unit = units.get(index, 0)
         text += [unit.tokens[: units.stride]] if objective.unit == "block" else [unit.a.tokens, unit.b.tokens]
     assert np.array_equal(np.bincount(np.concatenate(text)), np.bincount(np.repeat(units.ids, times)))
+
+
+def test_fields_are_read_back_from_their_sequences():
+    objective = FieldLm(FIELDS, SENTINELS, SEP)
+    counts = counted(objective, "decoder", num_sequences=300)
+    batches = batches_of(objective, "decoder")
+    for number in range(300):
+        epoch, index = batches.place(number)
+        unit = batches.units.get(index, epoch)
+        order = objective.order(unit, noise_generator(0, epoch, index))
+        assert counts["tokens"][number] == sum(len(unit.fields[field]) + 1 for field in order)
+        assert counts["text"][number] == sum(unit.fields[field].ordinary.sum() for field in order)
+        assert counts["in_order"][number] == (order == sorted(order)) and counts["wrong"][number] == 0
+        for field, name in enumerate(FIELDS):
+            left_out = float(field not in order) if len(unit.fields[field]) else np.nan
+            assert np.array_equal(counts[f"without {name}"][number], left_out, equal_nan=True)
+
+
+def test_what_is_cut_of_fields_is_told():
+    units = units_of(FieldLm(FIELDS, SENTINELS, SEP))
+    figures = {each.name: each.estimate.value for each in epoch_figures(units, field_store())}
+    title, author, text = units.lengths.T
+    has_text = text > 0
+    is_cut = (title > units.share) & (has_text | (author > 0))
+    assert units.share == 65 // 4 - 1
+    assert figures["title cut off at 15 tokens"] == pytest.approx(is_cut.mean()) and is_cut.any()
+    assert figures["never read"] == pytest.approx((title - units.share)[is_cut].sum() / len(units.ids))
+    assert figures["documents without text"] == pytest.approx(1 - has_text.mean())
+    assert figures["documents in several sequences"] == (units.num_parts > 1).mean() > 0.5
 
 
 def test_text_that_the_tokenizer_does_not_know_is_impossible():

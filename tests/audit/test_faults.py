@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from audited import CLS, MASK, SENTINELS, SEP, SPECIAL, VOCAB, units_of, verdicts
+from audited import CLS, FIELDS, MASK, SENTINELS, SEP, SPECIAL, VOCAB, units_of, verdicts
 
 from lmlab.corruptions.base import Corrupted, Corruption
 from lmlab.corruptions.chain import Chain
@@ -21,6 +21,7 @@ from lmlab.corruptions.whole_word import WholeWord
 from lmlab.objectives.causal_lm import CausalLm
 from lmlab.objectives.denoising import Denoising
 from lmlab.objectives.drop_spans import DropSpans
+from lmlab.objectives.field_lm import FieldLm
 from lmlab.objectives.mass import Mass
 from lmlab.objectives.mlm import Mlm
 from lmlab.objectives.nsp import Nsp
@@ -62,6 +63,7 @@ CLEAN = {
     "mass": (lambda: Mass(Fragment(*IDS)), "encoder-decoder"),
     "drop spans": (lambda: DropSpans(Drop(), SEP), "encoder-decoder"),
     "causal": (CausalLm, "decoder"),
+    "grover": (lambda: FieldLm(FIELDS, SENTINELS, SEP), "decoder"),
     "prefix": (PrefixLm, "decoder"),
 }
 
@@ -228,6 +230,27 @@ class NeverSwaps(Sop):
         return pair, False
 
 
+class DropsMore(FieldLm):
+    """Shows two fields at most."""
+
+    def order(self, unit, generator):
+        return super().order(unit, generator)[-2:]
+
+
+class KeepsOrder(FieldLm):
+    def order(self, unit, generator):
+        return sorted(super().order(unit, generator))
+
+
+class MixesMarkers(FieldLm):
+    def example(self, unit, generator):
+        example = super().example(unit, generator)
+        first, *_, last = self.marker_ids
+        tokens = example["targets"]
+        example["targets"] = np.where(tokens == first, last, np.where(tokens == last, first, tokens))
+        return example
+
+
 class SameDocument(SentencePairs):
     def _other_documents(self, document, rng):
         return document
@@ -250,6 +273,7 @@ class TooManyRandom(SentencePairs):
         ("asked for: answers that are not the text", AsksWrongly(TokenMask(*IDS), CLS, SEP), "encoder", None),
         ("asked for: answers that are not the text", WritesBackwards(Infilling(MASK), SEP), "decoder", None),
         ("sentinels: in order, in inputs and targets", MixesSentinels(Spans(), SENTINELS, SEP), "decoder", None),
+        ("asked for: answers that are not the text", MixesMarkers(FIELDS, SENTINELS, SEP), "decoder", None),
         ("pairs: answers that are right", AnswersAtRandom(CLS, SEP), "encoder", SentencePairs),
         ("pairs: random, of the same document", with_pairs(TokenMask(*IDS)), "encoder", SameDocument),
     ],
@@ -263,6 +287,12 @@ def test_shares_of_pairs_that_are_not_the_expected_ones_are_off():
     never_swapped, too_random = NeverSwaps(CLS, SEP), Nsp(CLS, SEP)
     assert verdicts(never_swapped, "encoder")[1] == {"pairs: segments swapped"}
     assert "pairs: second segment at random" in verdicts(too_random, "encoder", units_of(too_random, TooManyRandom))[1]
+
+
+def test_fields_that_are_not_left_out_or_split_as_they_should_are_off():
+    left_out = {f"fields: {name} left out" for name in ("title", "author")}
+    assert left_out & verdicts(DropsMore(FIELDS, SENTINELS, SEP), "decoder")[1]
+    assert verdicts(KeepsOrder(FIELDS, SENTINELS, SEP), "decoder")[1] == {"fields: all in their order"}
 
 
 def test_sentences_cannot_be_permuted_where_there_is_one():

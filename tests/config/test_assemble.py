@@ -11,6 +11,7 @@ from lmlab.corruptions.none import NoCorruption
 from lmlab.corruptions.sentence_permutation import SentencePermutation
 from lmlab.corruptions.whole_word import WholeWord
 from lmlab.errors import UserError
+from lmlab.models.bert import Bert
 from lmlab.text.tokenizers import WordPiece
 
 TEXTS = ["One sentence. And one more! A third, too.", "Here is another text. It ends."] * 40
@@ -33,7 +34,7 @@ def data(corruption: Corruption, cache, texts: list[str] = TEXTS, unit: str = "b
     says = {"reads": corruption.reads, "learns": corruption.learns, "learn": corruption.learn}
     lengths = {"block_length": lambda seq_len: seq_len, "block_overlap": lambda: 0}
     objective = SimpleNamespace(unit=unit, passes=[], **says, **lengths)
-    return PretrainData(config, Documents(texts), TOKENIZER, objective, "encoder", **arguments)
+    return PretrainData(config, Documents(texts), TOKENIZER, objective, Bert, **arguments)
 
 
 @pytest.mark.parametrize("unit", ["block", "sentence_pair", "consecutive_pair"])

@@ -16,6 +16,7 @@ from lmlab.objectives.base import Objective
 from lmlab.objectives.causal_lm import CausalLm
 from lmlab.objectives.denoising import Denoising
 from lmlab.objectives.drop_spans import DropSpans
+from lmlab.objectives.field_lm import FieldLm
 from lmlab.objectives.mass import Mass
 from lmlab.objectives.mlm import Mlm
 from lmlab.objectives.nsp import Nsp
@@ -23,13 +24,14 @@ from lmlab.objectives.prefix_lm import PrefixLm
 from lmlab.objectives.sop import Sop
 from lmlab.objectives.span_corruption import SpanCorruption
 from lmlab.text.features import CONVERTERS
-from lmlab.text.passage import Pair, Passage, plain
+from lmlab.text.passage import Pair, Passage, Record, plain
 
 PAD, UNK, CLS, SEP, MASK = range(5)
 END = SEP
 SENTINELS = list(range(5, 105))
 SPECIAL = frozenset(range(105))
 VOCAB = 8192
+FIELDS = ["title", "author", "text"]
 MARKS = {"cls_id": CLS, "sep_id": SEP}
 
 
@@ -43,6 +45,10 @@ def mlm(**settings) -> Mlm:
 
 def span_corruption(**settings) -> SpanCorruption:
     return SpanCorruption(Spans(MASK, **settings), SENTINELS, END)
+
+
+def field_lm(**settings) -> FieldLm:
+    return FieldLm(FIELDS, SENTINELS, END, **settings)
 
 
 def bart() -> Chain:
@@ -62,7 +68,7 @@ ASK_IN_TEXT = {
     "denoising of shuffled text": lambda: Denoising(Shuffle(), END),
     "denoising of masked text": lambda: Denoising(token_mask(), END),
 }
-ASK_DECODERS = {"causal_lm": CausalLm, **ASK_IN_TEXT}
+ASK_DECODERS = {"causal_lm": CausalLm, "field_lm": field_lm, **ASK_IN_TEXT}
 ASK_ENCODERS = {"mlm": mlm, "nsp": lambda: Nsp(**MARKS), "sop": lambda: Sop(**MARKS)}
 
 
@@ -85,13 +91,21 @@ def pair(seed: int = 0, is_random: bool = False, lengths: tuple[int, int] = (9, 
     return Pair(a, b, is_random, (0, int(is_random)))
 
 
-def unit_for(objective: Objective, seq_len: int, seed: int = 0) -> Passage | Pair:
+def record(*lengths: int, seed: int = 0) -> Record:
+    """Fields of so many tokens, their end tokens included."""
+    fields = (text(length, 3 * seed + number) for number, length in enumerate(lengths))
+    return Record(tuple(with_ends(field, -1) if len(field) else field for field in fields))
+
+
+def unit_for(objective: Objective, seq_len: int, seed: int = 0) -> Passage | Pair | Record:
     if objective.unit == "block":
         return text(objective.block_length(seq_len), seed)
+    if objective.unit == "record":
+        return record(5, 4, seq_len - 11, seed=seed)
     return pair(seed, bool(seed % 2) and objective.unit == "sentence_pair", ((seq_len - 3) // 2, (seq_len - 3) // 2))
 
 
-def batches_of(objective: Objective, layout: str, units: list[Passage | Pair]) -> list[Batch]:
+def batches_of(objective: Objective, layout: str, units: list[Passage | Pair | Record]) -> list[Batch]:
     """One batch for each forward pass."""
     batches = []
     for number, question in enumerate(objective.passes):

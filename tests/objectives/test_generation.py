@@ -4,23 +4,25 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from lmlab.errors import UserError
 from lmlab.loading import LanguageModel
 from lmlab.models.decoding import decoder_steps
 from lmlab.models.gpt import Gpt
 from lmlab.models.t5 import T5
 from lmlab.objectives.base import Learner
 from lmlab.objectives.causal_lm import CausalLm
+from lmlab.objectives.field_lm import FieldLm
 from lmlab.objectives.prefix_lm import PrefixLm
 from lmlab.objectives.sum import Sum
 from lmlab.text.tokenizers import Char
 
 PROMPT = "the model reads"
+TOKENIZER = Char(num_sentinels=4).train(["the model reads a prompt and writes what follows"])
 
 
 def language_model(make_model, objective) -> LanguageModel:
     torch.manual_seed(3)
-    tokenizer = Char(num_sentinels=4).train(["the model reads a prompt and writes what follows"])
-    model = make_model(tokenizer.vocab_size)
+    model = make_model(TOKENIZER.vocab_size)
     learner = Learner(model, objective).eval()
     for parameter in learner.parameters():  # far from the start, where all tokens are as likely
         parameter.data.mul_(2)
@@ -32,7 +34,11 @@ def language_model(make_model, objective) -> LanguageModel:
             name: {"_target_": f"{type(part).__module__}.{type(part).__name__}"}
             for name, part in objective.parts.items()
         }
-    return LanguageModel(learner, tokenizer, OmegaConf.create(config | {"seq_len": 64}))
+    return LanguageModel(learner, TOKENIZER, OmegaConf.create(config | {"seq_len": 64}))
+
+
+def field_lm() -> FieldLm:
+    return FieldLm(["title", "author", "text"], TOKENIZER.sentinel_ids, TOKENIZER.eos_id)
 
 
 def gpt(vocab_size: int, **settings) -> Gpt:
@@ -104,3 +110,30 @@ def test_a_window_that_is_read_anew_is_a_prefix_again():
             seen = tokens[:, start:length]
             mask = (torch.arange(seen.shape[1]) < prefix)[None]
             torch.testing.assert_close(hidden, model(seen, prefix_mask=mask)[:, -1])
+
+
+# --- fields ---
+
+
+def test_a_prompt_of_fields_is_laid_out_as_in_training():
+    title, author, text = TOKENIZER.sentinel_ids[:3]
+    tea, end = TOKENIZER.encode("tea"), TOKENIZER.eos_id
+    cases = {
+        "<title>tea<author>": [title, *tea, end, author],
+        " <text> tea <title> tea": [text, *tea, end, title, *tea],
+        "tea": [text, *tea],
+        "tea<author>tea": [text, *tea, end, author, *tea],
+        "": [text],
+    }
+    for prompt, expected in cases.items():
+        assert field_lm().prompt(prompt, TOKENIZER) == expected
+    with pytest.raises(UserError, match="<titel> is no field; this model knows <title>, <author>, <text>, did you"):
+        field_lm().prompt("<titel>tea<text>", TOKENIZER)
+
+
+def test_a_model_goes_on_from_the_fields_that_are_given():
+    model = language_model(gpt, field_lm())
+    for prompt in ("<title>the model<text>", "<text>the model<title>"):
+        ids = model.learner.objective.prompt(prompt, model.tokenizer)
+        expected = written(model, decoder_logits(model, ids, prefix=False), ids)
+        assert model.generate(prompt, max_new_tokens=12, temperature=0) == [expected]

@@ -90,10 +90,10 @@ def test_a_sum_of_two_passes_is_the_weighted_sum_of_its_parts_alone():
         total += weights.get(name, 1.0) * alone_metrics["loss"]
         alone.eval()
         loss = alone(batch)[part.name] / batch.counts[part.name]
-        gradient = gradient + weights.get(name, 1.0) * torch.autograd.grad(loss, model.tokens.weight)[0]
+        gradient = gradient + weights.get(name, 1.0) * torch.autograd.grad(loss, model.embeddings.tokens.weight)[0]
     assert metrics["loss"] == pytest.approx(total, rel=1e-6)
     summed = sum(loss / batch.counts[term] for batch in batches for term, loss in learner(batch).items())
-    torch.testing.assert_close(torch.autograd.grad(summed, model.tokens.weight)[0], gradient)
+    torch.testing.assert_close(torch.autograd.grad(summed, model.embeddings.tokens.weight)[0], gradient)
 
 
 def test_the_blocks_of_a_sum_suit_all_of_its_parts():

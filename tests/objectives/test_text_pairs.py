@@ -2,7 +2,19 @@
 
 import numpy as np
 import pytest
-from asked import ASK_DECODERS, ASK_IN_TEXT, END, MASK, PAD, SENTINELS, batches_of, span_corruption, text, with_ends
+from asked import (
+    ASK_DECODERS,
+    ASK_IN_TEXT,
+    END,
+    MASK,
+    PAD,
+    SENTINELS,
+    batches_of,
+    span_corruption,
+    text,
+    unit_for,
+    with_ends,
+)
 
 from lmlab.batch import IGNORE
 from lmlab.corruptions.drop import Drop
@@ -133,10 +145,9 @@ def test_lengths_are_those_of_t5(rate, mean, seq_len, raw, targets):
 def test_sequences_are_never_longer_than_told(name):
     objective = ASK_DECODERS[name]()
     seq_len = 48
-    block = objective.block_length(seq_len)
     longest = {layout: objective.sequence_length(seq_len, layout) for layout in objective.layouts}
     for seed in range(30):
-        inputs, targets = asked_of(objective, text(block, seed), seed)
+        inputs, targets = asked_of(objective, unit_for(objective, seq_len, seed), seed)
         assert len(inputs) <= seq_len
         assert len(inputs) + len(targets) - 1 <= longest["decoder"]
         assert max(len(inputs), len(targets)) <= longest.get("encoder-decoder", seq_len + 1)

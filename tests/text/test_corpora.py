@@ -10,6 +10,7 @@ from lmlab.config import conf_dir
 from lmlab.errors import UserError
 from lmlab.text import sources
 from lmlab.text.corpora import Corpus, Hub, Local, Text
+from lmlab.text.pydocs import PyDocs
 
 
 class Listed(Corpus):
@@ -211,6 +212,56 @@ def test_a_hub_data_set_with_a_validation_split_uses_it(monkeypatch):
     assert parts(corpus) == (["train"], ["valid"])
     assert corpus.fingerprint() == Hub(path="some/set", cache_dir="elsewhere").fingerprint()
     assert corpus.fingerprint() != Hub(path="some/set", revision="abc").fingerprint()
+
+
+# --- fields ---------------------------------------------------------------------------------------------
+
+BOOKS = [
+    {"title": f"Book {i} ", "author": None if i % 2 else f"A. {i}", "text": f"Word {i}.\nEnd."} for i in range(200)
+]
+
+
+def test_rows_become_documents_of_fields_that_read_as_one_text(tmp_path):
+    write_rows(tmp_path / "books" / "train.jsonl", BOOKS)
+    write_rows(tmp_path / "books" / "validation.jsonl", [{"title": "", "author": " ", "text": None}, BOOKS[0]])
+    columns = ["title", "author", "text"]
+    local = Local(path=str(tmp_path / "books"), fields=columns)
+    hub = Hub(name="books", data_dir=tmp_path, fields=columns)
+    for corpus in (local, hub):
+        train, validation = parts(corpus)
+        assert train[0].fields == ("Book 0", "A. 0", "Word 0.\nEnd.") and train[0] == "Book 0\nA. 0\nWord 0.\nEnd."
+        assert train[1].fields == ("Book 1", "", "Word 1.\nEnd.") and train[1] == "Book 1\nWord 1.\nEnd."
+        assert [text.fields[0] for text in validation] == ["Book 0"]  # a document without text is none
+    others = [Local(path=str(tmp_path / "books"), fields=each).fingerprint() for each in (columns[::-1], None)]
+    assert len({local.fingerprint(), *others}) == 3
+
+
+def test_of_few_documents_of_fields_the_last_field_is_divided(tmp_path):
+    write_rows(tmp_path / "one.jsonl", [{"title": "Tea", "text": "word " * 1000}])
+    (train,), (validation,) = parts(Local(path=str(tmp_path / "one.jsonl"), fields=["title", "text"]))
+    assert train.fields[0] == validation.fields[0] == "Tea"
+    assert f"{train.fields[1]} {validation.fields[1]}" == ("word " * 1000).strip() and 200 < len(validation) < 300
+
+
+def test_fields_that_cannot_be_had_are_refused(tmp_path):
+    write_rows(tmp_path / "books.jsonl", BOOKS)
+    (tmp_path / "plain.txt").write_text("text\n" * 30)
+    write_rows(tmp_path / "years.jsonl", [{"title": 1984, "text": "x"}])
+    for name, fields, message in [
+        ("books.jsonl", ["titel", "text"], "no field 'titel'; there are: title, author, text, did you mean 'title'"),
+        ("plain.txt", ["title", "text"], "no field 'title'; there are: text"),
+        ("years.jsonl", ["title", "text"], "row 1: field 'title' holds int 1984, not text"),
+        ("books.jsonl", ["text"], "must name two columns or more"),
+        ("books.jsonl", ["text", "text"], "each once"),
+    ]:
+        for kind in (Local, Hub):
+            with pytest.raises(UserError, match=message):
+                parts(kind(path=str(tmp_path / name), fields=fields))
+    with pytest.raises(UserError, match="no field 'name'; there are: module, text"):
+        PyDocs(fields=["name", "text"])
+    for joins in ({"document": "all"}, {"heading": "^="}, {"rows_per_document": 2}):
+        with pytest.raises(UserError, match="join rows"):
+            Hub(name="books", fields=["title", "text"], **joins)
 
 
 # --- fingerprints ---------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import pytest
 
 from lmlab.errors import UserError
 from lmlab.text import store as store_module
+from lmlab.text.corpora import FieldText
 from lmlab.text.sentences import split_sentences
 from lmlab.text.store import TokenStore
 from lmlab.text.tokenizers import BPE, Byte, Char, WordPiece
@@ -75,6 +76,17 @@ def test_sentences_are_pieces_without_ends(tmp_path, small_batches):
     assert store.ids.tolist() == [id for ids in expected for id in ids]
     assert store.piece_ends.tolist() == np.cumsum([len(ids) for ids in expected]).tolist()
     assert store.document_ends.tolist() == np.cumsum([len(d) for d in sentences if d]).tolist()
+
+
+def test_fields_are_pieces_with_an_end_each_and_may_be_empty(tmp_path, small_batches):
+    tokenizer = BPE(vocab_size=600).train(TEXT)
+    documents = [FieldText(fields) for fields in [(TEXT[0], "", LONG), ("", TEXT[1], ""), ("[MASK]", "b", TEXT[2])]]
+    store = TokenStore.build(Documents(documents), tokenizer, "train", "field", tmp_path)
+    fields = [tokenizer.encode(field, specials=False) for document in documents for field in document.fields]
+    expected = [[*ids, tokenizer.eos_id] if ids else [] for ids in fields]
+    assert store.ids.tolist() == [id for ids in expected for id in ids]
+    assert store.piece_ends.tolist() == np.cumsum([len(ids) for ids in expected]).tolist()
+    assert store.document_ends.tolist() == [3, 6, 9]
 
 
 @pytest.mark.parametrize("pieces", ["document", "sentence"])

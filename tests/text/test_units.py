@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lmlab.errors import UserError
-from lmlab.text.units import Blocks, SentencePairs, _truncated
+from lmlab.text.units import Blocks, Records, SentencePairs, _truncated
 
 
 def store(documents):
@@ -200,3 +200,47 @@ def test_a_single_document_is_refused():
         SentencePairs(store([[5, 6, 7]]), length=64)
     with pytest.raises(UserError, match="seq_len=4"):
         SentencePairs(random_store(3), length=4)
+
+
+# --- records --------------------------------------------------------------------------------------------
+
+FIELDS = ("title", "author", "text")
+
+
+def field_store(num_documents=100, seed=0):
+    """Titles and authors of 0 to 20 tokens, texts of 0 to 300; some documents have no field but one."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(0, [21, 21, 301], size=(num_documents, 3)) * (rng.random((num_documents, 3)) < 0.8)
+    return store(lengths.tolist()), lengths
+
+
+@pytest.mark.parametrize("length", [13, 33, 129])
+def test_records_read_each_body_once_beside_all_other_fields(length):
+    data, lengths = field_store()
+    records = Records(data, length, FIELDS)
+    starts = data.piece_ends.reshape(-1, 3) - lengths
+    bodies = {}
+    for index in range(len(records)):
+        fields = [field.tokens for field in records[index].fields]
+        *others, body = (number for number, field in enumerate(fields) if len(field))
+        document = np.searchsorted(data.piece_ends, fields[body][0], side="right") // 3
+        assert sum(len(fields[number]) + 1 for number in (*others, body)) <= length
+        assert [*others, body] == np.flatnonzero(lengths[document]).tolist()
+        for number in others:  # from its beginning, whole or cut at its share
+            start, shown = starts[document, number], min(lengths[document, number], length // 4 - 1)
+            assert fields[number].tolist() == list(range(start, start + shown))
+        bodies.setdefault((document, body), []).append(fields[body])
+    assert [document for document, _ in bodies] == np.flatnonzero(lengths.any(1)).tolist()
+    for (document, body), parts in bodies.items():
+        start = starts[document, body]
+        assert np.concatenate(parts).tolist() == list(range(start, start + lengths[document, body]))
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_stretches_of_records_are_those_of_their_fields():
+    records = Records(field_store()[0], 33, FIELDS)
+    texts = [field.tokens for index in range(len(records)) for field in records.get(index, 3).fields]
+    starts, ends = records.segments(0)
+    assert [text.tolist() for text in texts] == [list(range(a, b)) for a, b in zip(starts, ends, strict=True)]
+    with pytest.raises(IndexError):
+        records[len(records)]

@@ -64,6 +64,14 @@ COMMANDS = {
         "measure what a model would see and be asked, beside what is expected",
         "lmlab audit model=bert objective=mlm_nsp corpus=pydocs",
     ),
+    "plan": Command(
+        "parameters, FLOPs, memory and time of a run, before any is spent; --all: of every preset",
+        "lmlab plan model=gpt3_175b",
+    ),
+    "export": Command(
+        "write a run in the Hugging Face format, for transformers",
+        "lmlab export run=latest to=my-model",
+    ),
     "compare": Command(
         "a table of runs: what differs, and what came of it",
         "lmlab compare outputs/pretrain",
@@ -165,6 +173,7 @@ def _run_composed(name: str, argv: list[str]) -> int:
     from hydra._internal.utils import get_args_parser
 
     parser = get_args_parser()
+    argv = _without_switches(name, argv)
     flags, arguments = _split_flags(parser, argv, keep_unknown=COMMANDS[name].takes_text)
     text = None
     if COMMANDS[name].takes_text:
@@ -182,6 +191,14 @@ def _run_composed(name: str, argv: list[str]) -> int:
     if COMMANDS[name].takes_text and needed and text is None:
         raise UserError(f"{name} needs a text: {COMMANDS[name].example}")
     return _Jobs(name, text).run(flags, arguments, options.config_dir)
+
+
+def _without_switches(command: str, argv: list[str]) -> list[str]:
+    """`--all` for all=true: every key of the command that is false by itself can be switched on so."""
+    from lmlab.config.options import root_keys
+
+    switches = {f"--{key.name}": f"{key.name}=true" for key in root_keys(command) if key.value == "false"}
+    return [switches.get(argument, argument) for argument in argv]
 
 
 def _refuse_flags(message: str) -> None:

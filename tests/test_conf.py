@@ -27,6 +27,7 @@ OPTIONS = [
 ]
 YAMLS = sorted(path.relative_to(conf_dir()).as_posix() for path in conf_dir().rglob("*.yaml"))
 ONE_OF_EACH_LAYOUT = ("bert", "gpt", "t5")
+FIELDS = "corpus.fields=[module,text]"  # for the objective that reads fields; all others read them as one text
 
 
 def named(case):
@@ -118,7 +119,7 @@ def test_every_model_and_objective_fit_or_the_refusal_names_what_fits():
     objectives = list(option_files("objective", search_folders()))
     for model in ONE_OF_EACH_LAYOUT:
         for objective in objectives:
-            config = compose("pretrain", [f"model={model}", f"objective={objective}"])
+            config = compose("pretrain", [f"model={model}", f"objective={objective}", FIELDS])
             layout = target_of(config.model["_target_"]).layout
             if layout in layouts_of(OmegaConf.to_container(config.objective)):
                 check(config)
@@ -130,9 +131,9 @@ def test_every_model_and_objective_fit_or_the_refusal_names_what_fits():
                 re.search(rf"{what} that fit .*: (.*)\.", told)[1].split(", ") for what in ("Objectives", "Models")
             ]
             for other in proposals[0]:
-                check(compose("pretrain", [f"model={model}", f"objective={other}"]))
+                check(compose("pretrain", [f"model={model}", f"objective={other}", FIELDS]))
             for other in proposals[1][:3]:
-                check(compose("pretrain", [f"model={other}", f"objective={objective}"]))
+                check(compose("pretrain", [f"model={other}", f"objective={objective}", FIELDS]))
 
 
 def refusal(*overrides: str) -> str:
@@ -187,6 +188,8 @@ def test_parts_of_a_sum_that_disagree_are_refused():
     assert "objective.parts.nsp reads a sentence_pair, objective.parts.sop reads a consecutive_pair" in told
     told = refusal("objective=mlm_nsp", "+objective@objective.parts.lm=prefix_lm")
     assert "no model fits all parts" in told and "objective.parts.lm encoder-decoder or decoder" in told
+    told = refusal("model=gpt", "objective=sum", DROP_DEFAULTS[0], "+objective@objective.parts.fields=field_lm", FIELDS)
+    assert "objective.parts.prefix_lm reads a block, objective.parts.fields reads a record" in told
 
 
 SIZE_MISTAKES = {
@@ -204,6 +207,10 @@ SIZE_MISTAKES = {
     ("model=t5", "objective=span_corruption", "corruption=token_mask", "seq_len=1024"): "130 spans need as many",
     ("model=gpt", "objective=span_corruption", "seq_len=512"): "sequences of up to 625 tokens, inputs and targets",
     ("model=gpt", "objective=denoising", "seq_len=300"): "has 512 positions: lower seq_len, or raise model.max_posit",
+    ("model=gpt", "objective=field_lm"): "needs documents made of fields: name the columns with corpus.fields",
+    ("model=gpt", "objective=field_lm", FIELDS, "tokenizer.num_sentinels=1"): "2 fields, each marked by a sentinel",
+    ("model=gpt", "objective=field_lm", FIELDS, "objective.drop_rate=2"): "objective: drop_rate=2 must lie in [0, 1]",
+    ("model=gpt", "objective=field_lm", FIELDS, "seq_len=5"): "seq_len=5 leaves no room for 2 fields: at least 6",
     ("objective=nsp", "objective.positive=first"): "objective.positive must be one of random, next",
     ("objective=sop", "objective.positive=first"): "objective.positive must be one of swapped, in_order",
 }  # fmt: skip

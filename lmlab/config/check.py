@@ -20,6 +20,7 @@ from lmlab.errors import UserError, nearest
 BUDGETS = ("max_steps", "max_tokens", "max_minutes", "max_epochs")
 SHORTEST = 5  # [CLS] a [SEP] b [SEP]
 AT_LEAST_ZERO = ("temperature", "seed")
+SHARES = ("top_p", "utilisation")
 
 
 def check(config: DictConfig) -> None:
@@ -58,8 +59,9 @@ def check_formulation(task: Any, formulation: Any, layout: str) -> None:
 def _root_problems(words: Mapping[str, Any]) -> list[str]:
     root = max(ROOTS.values(), key=lambda each: len({field.name for field in fields(each)} & set(words)))
     problems = _value_problems(words, root, "")
-    if (top_p := words.get("top_p")) is not None and not 0 < top_p <= 1:
-        problems.append(f"top_p must lie above 0 and at most at 1, not {top_p}")
+    for name in SHARES:
+        if (share := words.get(name)) is not None and not 0 < share <= 1:
+            problems.append(f"{name} must lie above 0 and at most at 1, not {share}")
     return problems
 
 
@@ -92,7 +94,7 @@ def _value_problems(values: Node, schema: type, prefix: str) -> list[str]:
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             if name in AT_LEAST_ZERO and value < 0:
                 problems.append(f"{prefix}{name} must not be negative, and is {value}")
-            elif name not in AT_LEAST_ZERO and value <= 0:
+            elif name not in (*AT_LEAST_ZERO, *SHARES) and value <= 0:
                 problems.append(f"{prefix}{name} must be above 0, and is {value}")
     return problems
 
@@ -113,6 +115,11 @@ def _model_problems(words: Mapping[str, Any]) -> list[str]:
         problems.append(
             f"seq_len={length} is longer than the {positions} positions of model={option_name('model', model)}:"
             f" set seq_len to {positions} or less, or model.max_positions={length}"
+        )
+    batch = words["trainer"]["batch_tokens"] if "objective" in words else None
+    if batch is not None and length is not None and batch < length:
+        problems.append(
+            f"trainer.batch_tokens={batch} is less than one sequence of seq_len={length}: raise it, or lower seq_len"
         )
     width, heads = value_of(model, "hidden_size"), value_of(model, "num_heads")
     if isinstance(width, int) and isinstance(heads, int) and value_of(model, "head_size") is None:

@@ -74,6 +74,19 @@ class Audit(Pretrain):
 
 
 @dataclass
+class Plan(Pretrain):
+    """Root of `lmlab plan`: that of pretraining, so that it takes every experiment."""
+
+    vocab_size: int | None = None
+    utilisation: float = 0.4
+    accelerators: dict[str, dict[str, float]] = field(default_factory=dict)
+    measure: bool = False
+    all: bool = False
+    picture: str = "outputs/plan/sizes.png"
+    format: str = field(default="table", metadata={"words": ("table", "json")})
+
+
+@dataclass
 class Finetune:
     """Root of `lmlab finetune`; `model`, `tokenizer` and `corpus` are read with `init=random` only."""
 
@@ -102,6 +115,7 @@ class Evaluate:
 
     run: str = "latest"
     task: Any = None
+    corpus: Any = None
     objective: Any = None
     corruption: Any = None
     seq_len: int | None = None
@@ -137,6 +151,15 @@ class Generate:
     format: str = field(default="table", metadata={"words": ("table", "json")})
 
 
+@dataclass
+class Export:
+    """Root of `lmlab export`."""
+
+    run: str = "latest"
+    to: str | None = None
+    format: str = field(default="table", metadata={"words": ("table", "json")})
+
+
 ROOTS = {
     "pretrain": Pretrain,
     "finetune": Finetune,
@@ -144,6 +167,8 @@ ROOTS = {
     "fill": Fill,
     "generate": Generate,
     "audit": Audit,
+    "plan": Plan,
+    "export": Export,
 }
 
 
@@ -153,15 +178,30 @@ def allowed_words(schema: type) -> dict[str, tuple[str, ...]]:
 
 
 def register() -> None:
-    """Make known to Hydra: the roots (`<command>_schema`), the sweeper, and the resolver that names run folders."""
+    """Make known to Hydra: the roots (`<command>_schema`), the sweeper, and the resolvers of the YAML files."""
     for command, root in ROOTS.items():
         node = OmegaConf.structured(root)
-        if "then" in node:
-            OmegaConf.set_struct(node.then, False)  # its keys are the user's own
+        for key in {"then", "accelerators"} & set(node):
+            OmegaConf.set_struct(node[key], False)  # its keys are the user's own
         ConfigStore.instance().store(name=f"{command}_schema", node=node, provider="lmlab")
     Plugins.instance()  # Hydra loads its own sweeper, of which ours is a kind, here and anew: ours must come later
     importlib.import_module("lmlab.config.sweeper").register_sweeper()
     OmegaConf.register_new_resolver("lmlab.or", lambda value, other: other if value is None else value, replace=True)
+    OmegaConf.register_new_resolver("lmlab.published", _published, replace=True)
+    OmegaConf.register_new_resolver("lmlab.unpublished", _unpublished, replace=True)
+
+
+def _published(key: str, other: Any = None, *, _root_: DictConfig) -> Any:
+    """`${lmlab.published:tokens,1000}`: what is published about the model (`_published_` in its YAML), else 1000."""
+    value = OmegaConf.select(_root_, f"model._published_.{key}")
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # YAML reads 3.0e+11 as a float
+    return other if value is None else value
+
+
+def _unpublished(key: str, value: Any, *, _root_: DictConfig) -> Any:
+    """`${lmlab.unpublished:tokens,1000}`: 1000 unless the fact is published; then null."""
+    return value if _published(key, _root_=_root_) is None else None
 
 
 def compose(command: str, overrides: list[str] | None = None, config_dir: str | None = None) -> DictConfig:

@@ -1,10 +1,13 @@
 """Optimizers: what the YAML says, and which weights decay."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import torch
 from torch import nn
+
+FP32 = 4  # bytes of a number
 
 
 class Optimizer(Protocol):
@@ -52,6 +55,10 @@ class AdamW:
         fused = all(p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
         return torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=fused)
 
+    def state_bytes(self, shape: Sequence[int]) -> int:
+        """What is kept of a weight between steps: two moments of every number, and the step."""
+        return FP32 * (2 * math.prod(shape) + 1)
+
 
 class Adafactor:
     """Adam with a factored second moment (Shazeer and Stern 2018, arXiv:1804.04235), as T5 is trained.
@@ -79,3 +86,10 @@ class Adafactor:
             eps=self.eps,
             d=self.clip_threshold,
         )
+
+    def state_bytes(self, shape: Sequence[int]) -> int:
+        """What is kept of a weight between steps: a number for every row and column of a matrix, and the step."""
+        if len(shape) < 2:
+            return FP32 * (math.prod(shape) + 1)
+        *others, rows, columns = shape
+        return FP32 * (math.prod(others) * (rows + columns) + 1)

@@ -23,7 +23,10 @@ class Decoder(Model):
     layout = "decoder"
     stack: Stack
     bidirectional_prefix: bool
-    last_dropout: nn.Module = nn.Identity()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last_dropout: nn.Module = nn.Identity()
 
     @abstractmethod
     def embed(self, input_ids: Tensor, num_seen: int) -> Tensor:
@@ -75,7 +78,10 @@ class EncoderDecoder(Model):
     layout = "encoder-decoder"
     encoder: Stack
     decoder: Stack
-    last_dropout: nn.Module = nn.Identity()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last_dropout: nn.Module = nn.Identity()
 
     @abstractmethod
     def embed_input(self, input_ids: Tensor) -> Tensor:

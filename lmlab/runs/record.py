@@ -268,7 +268,8 @@ def config_hash(config: dict) -> str:
 
 def defines_experiment(key: str) -> bool:
     """Does a dotted key of the config say what is done, rather than where or how often it is reported?"""
-    named = key in NOT_THE_EXPERIMENT or key.split(".")[0] in NOT_THE_EXPERIMENT
+    steps = key.split(".")
+    named = key in NOT_THE_EXPERIMENT or steps[0] in NOT_THE_EXPERIMENT or "_published_" in steps
     return not named and not key.startswith(NOT_THE_EXPERIMENT_PREFIXES)
 
 

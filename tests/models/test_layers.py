@@ -326,3 +326,9 @@ def test_a_decoder_with_a_narrow_embedding_scores_by_it():
     head = model.vocabulary_head()
     assert head.weight is model.embeddings.tokens.weight and head.weight.shape == (50, 6)
     assert head(model(IDS)).shape == (2, 9, 50)
+
+
+@pytest.mark.parametrize("name", ["t5", "t5_decoder"])
+def test_the_last_hidden_states_of_a_t5_are_dropped_out_too(name):
+    model = small(name).train()
+    assert 0.05 < (model(**inputs_of(model)) == 0).float().mean() < 0.15

@@ -114,6 +114,9 @@ class Attention(nn.Module):
         dropout: probability of dropping an attention weight.
         bias: whether the projections have biases (T5: no).
         scaled: divide the scores by sqrt(D) (T5 folds that into its initialisation).
+        output_size: width of the output; H when not given.
+        query_key_value: the map from H to the three of them side by side, 3 * A * D; a matrix when not given. One of
+            another kind serves self-attention alone.
     """
 
     def __init__(
@@ -124,6 +127,8 @@ class Attention(nn.Module):
         dropout: float = 0.0,
         bias: bool = True,
         scaled: bool = True,
+        output_size: int | None = None,
+        query_key_value: nn.Module | None = None,
     ):
         super().__init__()
         if head_size is None and hidden_size % num_heads:
@@ -133,8 +138,8 @@ class Attention(nn.Module):
         self.inner_size = self.num_heads * self.head_size
         self.dropout = dropout
         self.scale = self.head_size**-0.5 if scaled else 1.0
-        self.query_key_value = nn.Linear(hidden_size, 3 * self.inner_size, bias=bias)
-        self.output = nn.Linear(self.inner_size, hidden_size, bias=bias)
+        self.query_key_value = query_key_value or nn.Linear(hidden_size, 3 * self.inner_size, bias=bias)
+        self.output = nn.Linear(self.inner_size, output_size or hidden_size, bias=bias)
 
     def forward(
         self,

@@ -1,6 +1,6 @@
 """One layer of a transformer, and a stack of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
@@ -18,6 +18,7 @@ class Block(nn.Module):
         dropout: on the output of each part before the residual sum.
         pre_norm: normalise the input of each part (GPT-2, T5) rather than the residual sum (BERT, GPT-1).
         cross_attention: attention over the memory, or None.
+        more_feed_forwards: networks that follow the first (MobileBERT).
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class Block(nn.Module):
         dropout: float,
         pre_norm: bool,
         cross_attention: Attention | None = None,
+        more_feed_forwards: Sequence[nn.Module] = (),
     ):
         super().__init__()
         self.attention = attention
@@ -36,6 +38,8 @@ class Block(nn.Module):
         self.cross_attention_norm = norm() if cross_attention is not None else None
         self.feed_forward = feed_forward
         self.feed_forward_norm = norm()
+        self.more_feed_forwards = nn.ModuleList(more_feed_forwards)
+        self.more_feed_forward_norms = nn.ModuleList(norm() for _ in more_feed_forwards)
         self.dropout = Dropout(dropout)
         self.pre_norm = pre_norm
 
@@ -48,13 +52,17 @@ class Block(nn.Module):
         memory_bias: Tensor | None = None,
         positions: Tensor | None = None,
         cache: tuple[KeyValueCache, KeyValueCache] | None = None,
+        attended: Tensor | None = None,
     ) -> Tensor:
-        """(B, T, H) -> (B, T, H), or (N, H) when only the flat `positions` (N,) of B * T are wanted."""
+        """(B, T, H) -> (B, T, H), or (N, H) when only the flat `positions` (N,) of B * T are wanted.
+
+        Self-attention reads `attended` (B, T, its own width) where given, in place of the block's input.
+        """
         own_cache, memory_cache = cache or (None, None)
         last = positions if self.cross_attention is None else None
 
         def self_attend(y: Tensor) -> Tensor:
-            return self.attention(y, bias, causal, positions=last, cache=own_cache)
+            return self.attention(y if attended is None else attended, bias, causal, positions=last, cache=own_cache)
 
         def cross_attend(y: Tensor) -> Tensor:
             return self.cross_attention(y, memory_bias, memory=memory, positions=positions, cache=memory_cache)
@@ -62,12 +70,17 @@ class Block(nn.Module):
         x = self._residual(x, self_attend, self.attention_norm, last)
         if self.cross_attention is not None:
             x = self._residual(x, cross_attend, self.cross_attention_norm, positions)
-        return self._residual(x, self.feed_forward, self.feed_forward_norm)
+        x = self._residual(x, self.feed_forward, self.feed_forward_norm)
+        for feed_forward, norm in zip(self.more_feed_forwards, self.more_feed_forward_norms, strict=True):
+            x = self._residual(x, feed_forward, norm)
+        return x
 
     def share(self, other: "Block") -> None:
         """Use the self-attention and the feed-forward network of `other`, and their norms, as its own."""
         self.attention, self.attention_norm = other.attention, other.attention_norm
         self.feed_forward, self.feed_forward_norm = other.feed_forward, other.feed_forward_norm
+        self.more_feed_forwards = other.more_feed_forwards
+        self.more_feed_forward_norms = other.more_feed_forward_norms
 
     def _residual(
         self, x: Tensor, part: Callable[[Tensor], Tensor], norm: nn.Module, positions: Tensor | None = None

@@ -56,36 +56,44 @@ class VocabularyHead(nn.Module):
         bias: whether there is a bias per token (BERT: yes; GPT-2, T5: no).
         transform: applied to the hidden states first, (N, H) -> (N, E), or None.
         scale: factor on the transformed hidden states (T5 with tied embeddings: H ** -0.5).
+        more_columns: (V, M), a further part of the matrix, (V, E + M) in all: the head's own where the embedding is
+            narrower than what it is to score (MobileBERT), or None.
     """
 
     def __init__(
-        self, weight: nn.Parameter, bias: bool = False, transform: nn.Module | None = None, scale: float = 1.0
+        self,
+        weight: nn.Parameter,
+        bias: bool = False,
+        transform: nn.Module | None = None,
+        scale: float = 1.0,
+        more_columns: nn.Parameter | None = None,
     ):
         super().__init__()
         self.weight = weight
+        self.more_columns = more_columns
         self.bias = nn.Parameter(torch.zeros(weight.shape[0])) if bias else None
         self.transform = transform
         self.scale = scale
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(..., H) -> logits (..., V)."""
-        return F.linear(self._transformed(hidden), self.weight, self.bias)
+        return F.linear(self._transformed(hidden), self._matrix(), self.bias)
 
     def cross_entropy(self, hidden: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy in nats, summed over the N rows of `hidden` (N, H) with their `labels` (N,)."""
         if not torch.is_grad_enabled():
             return self.score(hidden, labels)[0]
-        return _VocabularyCrossEntropy.apply(self._transformed(hidden), self.weight, self.bias, labels)
+        return _VocabularyCrossEntropy.apply(self._transformed(hidden), self._matrix(), self.bias, labels)
 
     @torch.no_grad()
     def score(self, hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Summed cross-entropy, from logits in fp32, and the number of rows whose best token is the label."""
-        hidden = self._transformed(hidden)
-        rows = max(1, MAX_LOGITS // self.weight.shape[0])
+        hidden, matrix = self._transformed(hidden), self._matrix()
+        rows = max(1, MAX_LOGITS // len(matrix))
         loss = torch.zeros((), dtype=torch.float64, device="cpu" if hidden.device.type == "mps" else hidden.device)
         num_correct = torch.zeros((), dtype=torch.int64, device=hidden.device)
         for chunk, chunk_labels in zip(hidden.split(rows), labels.split(rows), strict=True):
-            logits = F.linear(chunk, self.weight, self.bias).float()
+            logits = F.linear(chunk, matrix, self.bias).float()
             loss += F.cross_entropy(logits, chunk_labels, reduction="sum").to(loss.device)
             num_correct += (logits.argmax(-1) == chunk_labels).sum()
         return loss, num_correct
@@ -97,14 +105,17 @@ class VocabularyHead(nn.Module):
         One uniform number a row is looked up among the summed probabilities; `torch.multinomial` draws one for every
         token of the vocabulary, which took a quarter of an ELECTRA step.
         """
-        hidden = self._transformed(hidden)
-        rows = max(1, MAX_LOGITS // self.weight.shape[0])
+        hidden, matrix = self._transformed(hidden), self._matrix()
+        rows = max(1, MAX_LOGITS // len(matrix))
         drawn = []
         for chunk in hidden.split(rows):
-            cumulated = F.linear(chunk, self.weight, self.bias).float().softmax(dim=-1).cumsum(dim=-1)
+            cumulated = F.linear(chunk, matrix, self.bias).float().softmax(dim=-1).cumsum(dim=-1)
             point = torch.rand(len(chunk), 1, generator=generator, device=hidden.device) * cumulated[:, -1:]
-            drawn.append(torch.searchsorted(cumulated, point, right=True).clamp_max_(self.weight.shape[0] - 1))
+            drawn.append(torch.searchsorted(cumulated, point, right=True).clamp_max_(len(matrix) - 1))
         return torch.cat(drawn).squeeze(1)
+
+    def _matrix(self) -> Tensor:
+        return self.weight if self.more_columns is None else torch.cat([self.weight, self.more_columns], dim=1)
 
     def _transformed(self, hidden: Tensor) -> Tensor:
         if self.transform is not None:

@@ -1,0 +1,126 @@
+"""lmlab plan: what a pre-training run costs, before any of it is spent.
+
+lmlab plan model=gpt3_175b
+lmlab plan model=bert objective=mlm_nsp optimizer=adafactor seq_len=128 trainer.batch_tokens=65536
+lmlab plan --all
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, open_dict
+
+from lmlab.config.assemble import cache_of
+from lmlab.config.build import build, to_plain
+from lmlab.config.check import check
+from lmlab.config.nodes import value_of
+from lmlab.config.options import folders_of_job, option_files, read_option
+from lmlab.config.planning import batches_of, first_micro_batch, objective_for, skeleton_of, with_objective
+from lmlab.engine.precision import choose_device, choose_dtype
+from lmlab.errors import UserError
+from lmlab.objectives.base import Learner
+from lmlab.plan import picture, show
+from lmlab.plan.calls import Call, calls_of
+from lmlab.plan.estimate import Budget, Machine, Network, Plan, Preset, Step, enough_of
+from lmlab.plan.flops import flops_of
+from lmlab.plan.machines import ON_OTHERS, Accelerator, measured_rate
+from lmlab.plan.memory import memory_of
+from lmlab.plan.parts import depths_of, parameters_of
+from lmlab.plan.published import Published
+
+
+def main(config: DictConfig) -> None:
+    """Plan the run that `config` describes, or compare all presets."""
+    if config.all:
+        check(config)
+        compare_presets(config)
+        return
+    objective = HydraConfig.get().runtime.choices.objective
+    if objective is None:
+        objective = objective_for(to_plain(config.model))
+        config = with_objective(objective)
+    check(config)
+    plan = plan_of(config, objective)
+    if config.format == "json":
+        print(json.dumps(show.as_json(plan), ensure_ascii=False))
+    else:
+        show.show(plan)
+
+
+def plan_of(config: DictConfig, objective: str) -> Plan:
+    """Count the networks of a config on one micro-batch, and what training them takes here and elsewhere."""
+    learner = skeleton_of(config)
+    network, step, calls = count(config, learner)
+    optimizer, trainer = build(config.optimizer), config.trainer
+    device = choose_device(trainer.device)
+    dtype = choose_dtype(trainer.precision, device)
+    here = Machine(
+        f"this machine: {device}, {str(dtype).removeprefix('torch.')}",
+        measured_rate(device, dtype, cache_of(config), anew=config.measure),
+        devices=1,
+        memory=memory_of(learner, calls, optimizer, dtype, on_cpu=device.type == "cpu"),
+    )
+    elsewhere = memory_of(learner, calls, optimizer, ON_OTHERS, on_cpu=False)
+    choices = HydraConfig.get().runtime.choices
+    words = {"model": choices.model, "objective": objective, "optimizer": choices.optimizer}
+    return Plan(
+        words,
+        network,
+        step,
+        Budget(trainer.max_steps, trainer.max_tokens, trainer.max_minutes),
+        here,
+        [enough_of(name, each, elsewhere) for name, each in accelerators_of(config)],
+        config.utilisation,
+    )
+
+
+def count(config: DictConfig, learner: Learner) -> tuple[Network, Step, list[Call]]:
+    """The parameters of a learner, its operations in a step, and the calls of a micro-batch."""
+    published = Published.of(to_plain(config.model))
+    batches = batches_of(config, learner)
+    calls = calls_of(learner, first_micro_batch(batches))
+    model = learner.model
+    network = Network(model.layout, model.vocab_size, parameters_of(learner), published.count(learner), published)
+    step = Step(config.seq_len, batches.batch_size, batches.micro_batch_size, flops_of(learner, calls))
+    return network, step, calls
+
+
+def accelerators_of(config: DictConfig) -> Iterator[tuple[str, Accelerator]]:
+    """Those of the config by name. Raises UserError when one is not described in full."""
+    for name, facts in to_plain(config.accelerators).items():
+        if set(facts) != {"flops", "memory"} or min(facts.values()) <= 0:
+            raise UserError(f"accelerators.{name} needs flops (a second) and memory (bytes), both above 0, not {facts}")
+        yield name, Accelerator(**facts)
+
+
+def compare_presets(config: DictConfig) -> None:
+    """Show all presets as they were trained, and draw the sizes of some of them."""
+    presets, left_out, composed = [], {}, {}
+    for name in option_files("model", folders_of_job()):
+        try:
+            presets.append(preset(name, composed))
+        except UserError as error:
+            left_out[name] = str(error)
+    drawn = picture.draw(Path(config.picture), {each.name: each.network.counted for each in presets})
+    if config.format == "json":
+        print(json.dumps(show.presets_as_json(presets, left_out, drawn), ensure_ascii=False))
+    else:
+        show.show_presets(presets, left_out)
+        print(f"Picture: {' and '.join(map(str, drawn))}" if drawn else picture.MISSING)
+
+
+def preset(name: str, composed: dict[str, DictConfig]) -> Preset:
+    """Count one option of `model` as it was trained; `composed` are the configs by objective so far."""
+    node = read_option("model", name, folders_of_job())
+    objective = objective_for(node)
+    if objective not in composed:
+        composed[objective] = with_objective(objective)
+    config = composed[objective]
+    with open_dict(config):
+        config.model = node
+    learner = skeleton_of(config)
+    network, step, _ = count(config, learner)
+    shape = (depths_of(learner.model), learner.model.hidden_size, value_of(node, "num_heads") or "-")
+    return Preset(name, " / ".join(map(str, shape)), network, step)

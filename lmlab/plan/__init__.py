@@ -1,0 +1,1 @@
+"""What a training run costs before anything is spent: parameters, FLOPs, memory and time, from shapes alone."""

@@ -4,6 +4,7 @@ import lmlab
 run = lmlab.run("pretrain", ["model=bert", "objective=mlm", "trainer.max_steps=500"])
 model = lmlab.load(run)
 model.fill("Return a new [MASK] object.")
+encoder = lmlab.load("hf:bert-base-uncased")  # or a folder in the Hugging Face format
 """
 
 from typing import Any

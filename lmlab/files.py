@@ -1,4 +1,4 @@
-"""Files that are never half-written, their hashes, and the folder of the cache."""
+"""Files that are never half-written, their hashes, the folder of the cache, and folders of the hub."""
 
 import hashlib
 import os
@@ -17,6 +17,22 @@ def atomic_write(path: Path, content: str | bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def from_hub(name: str, files: list[str], revision: str | None = None) -> tuple[Path | None, str]:
+    """The folder of a model of the hub, or None and the reason why it cannot be had.
+
+    Args:
+        name: `google-bert/bert-base-uncased`. With `HF_HUB_OFFLINE=1` the local cache only is looked into.
+        files: patterns of the files that are fetched.
+        revision: branch, tag or commit; None: the main branch.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=files)), ""
+    except (OSError, ValueError) as error:  # the hub's own errors are among them
+        return None, str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def hash_file(path: Path) -> str:

@@ -11,14 +11,18 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from lmlab.config.assemble import build_learner
+from lmlab import huggingface
+from lmlab.config.assemble import build_learner, tokenizer_facts
+from lmlab.config.build import build
 from lmlab.config.check import trait
 from lmlab.engine.checkpoint import WEIGHTS, verify
 from lmlab.errors import UserError
+from lmlab.formulations.base import Formulation
 from lmlab.models.decoding import continue_tokens, decoder_steps, encoder_decoder_steps
 from lmlab.objectives.base import Learner
 from lmlab.runs import find
 from lmlab.runs.record import RunFolder
+from lmlab.tasks.base import Task
 from lmlab.text.tokenizer import Tokenizer
 
 BLANK = re.compile(r"\[MASK\]|<mask>|<extra_id_\d+>")  # what people write for a blank, whatever the tokenizer calls it
@@ -40,13 +44,17 @@ class LanguageModel:
         learner: model, heads and objective.
         tokenizer: text to ids and back.
         config: of the run that trained it.
-        run: its folder, or None while it is still training.
+        run: its folder, or None where there is none, or while it is still training.
+        source: "hf:..." for a model in the Hugging Face format.
+        labels: names of the classes that its head for a task tells apart, where it has one.
     """
 
     learner: Learner
     tokenizer: Tokenizer
     config: DictConfig
     run: RunFolder | None = None
+    source: str | None = None
+    labels: list[str] | None = None
 
     @property
     def model(self) -> nn.Module:
@@ -57,6 +65,11 @@ class LanguageModel:
     def heads(self) -> nn.ModuleDict:
         """The heads by name."""
         return self.learner.heads
+
+    @property
+    def origin(self) -> str:
+        """Where it was loaded from."""
+        return self.source or str(self.run.path)
 
     @property
     def device(self) -> torch.device:
@@ -110,7 +123,7 @@ class LanguageModel:
         input_ids = torch.tensor([ids], device=self.device)
         positions = (input_ids[0] == tokenizer.mask_id).nonzero().squeeze(1)
         logits = self._head()(self.model(input_ids, positions=positions)).float()
-        logits[:, sorted(tokenizer.special_ids)] = -torch.inf
+        logits[:, sorted(self._no_text)] = -torch.inf
         best = logits.softmax(dim=-1).topk(min(top_k, logits.shape[-1]))
         return [
             [Candidate(self._piece(id), p) for id, p in zip(row_ids, row, strict=True)]
@@ -151,7 +164,7 @@ class LanguageModel:
         for _ in range(MAX_FILL_TOKENS):
             log_probabilities = self._head()(step(written)).float().log_softmax(dim=-1)[0]
             best = int(log_probabilities.argmax())
-            if best in self.tokenizer.special_ids:
+            if best in self._no_text:
                 break
             answer.append(best)
             log_probability += float(log_probabilities[best])
@@ -197,8 +210,9 @@ class LanguageModel:
         """Yield the next token of each sample, (num_samples,), as soon as it is drawn."""
         if not can(self.config, "generate"):
             raise UserError(f"this model continues no text; it was trained to {_abilities(self.config)}")
-        ids = self.tokenizer.encode(prompt) or [self.tokenizer.eos_id]  # after an end, a new document begins
-        never = self.tokenizer.special_ids - {self.tokenizer.eos_id}
+        ids = self.learner.objective.prompt(prompt, self.tokenizer)
+        ids = ids or [self.tokenizer.eos_id]  # after an end, a new document begins
+        never = self._no_text - {self.tokenizer.eos_id}
         read = torch.tensor([ids] * num_samples, device=self.device)
         if self.model.layout == "decoder":
             steps, written = decoder_steps(self.model, self.context, self.learner.objective.sees_inputs_whole), read
@@ -217,9 +231,14 @@ class LanguageModel:
             banned_ids=torch.tensor(sorted(never), dtype=torch.long, device=self.device),
         )
 
+    @property
+    def _no_text(self) -> set[int]:
+        """Ids that stand for no text: special tokens, and rows of the embedding beyond the vocabulary."""
+        return self.tokenizer.special_ids | set(range(self.tokenizer.vocab_size, self.model.vocab_size))
+
     def _head(self) -> nn.Module:
         if "vocabulary" not in self.heads:
-            raise UserError(f"this model does not predict words; it has the heads {', '.join(self.heads)}")
+            raise UserError(f"this model does not predict words; it has the heads {', '.join(self.heads) or 'none'}")
         return self.heads["vocabulary"]
 
     def _refuse_too_long(self, ids: list[int]) -> None:
@@ -245,13 +264,22 @@ def load(source: str | Path | RunFolder = "latest") -> LanguageModel:
     """Load a pre-trained model, in fp32 and for evaluation.
 
     Args:
-        source: the run of `lmlab pretrain` that trained it, its folder, or "latest".
+        source: the run of `lmlab pretrain` that trained it, its folder, or "latest"; "hf:<folder or hub name>" for a
+            model in the Hugging Face format.
 
     Raises:
         UserError: there is no such run, or it has no checkpoint that is whole.
     """
+    if huggingface.is_named(source):
+        return load_published(str(source))
     reference = source.path if isinstance(source, RunFolder) else source
     return load_run(find.resolve(reference, is_pretrained, "a pre-trained model"))
+
+
+def load_published(reference: str) -> LanguageModel:
+    """Load a model in the Hugging Face format, with the heads that its folder holds."""
+    found = huggingface.load(reference)
+    return LanguageModel(found.learner, found.tokenizer, found.config, source=reference, labels=found.labels)
 
 
 def load_run(run: RunFolder) -> LanguageModel:
@@ -261,6 +289,20 @@ def load_run(run: RunFolder) -> LanguageModel:
     learner = build_learner(config, tokenizer)
     load_weights(learner, read_weights(run))
     return LanguageModel(learner.eval(), tokenizer, config, run)
+
+
+def load_finetuned(run: RunFolder, config: DictConfig, task: Task) -> tuple[nn.Module, Formulation, Tokenizer]:
+    """The learner of a fine-tuned run with its best checkpoint, its formulation and its tokenizer.
+
+    Args:
+        config: of the run.
+        task: what is asked of it: its own task, or one that its head can answer.
+    """
+    tokenizer, formulation = Tokenizer.load(run.path / "tokenizer.json"), build(config.formulation)
+    model = build(config.model, **tokenizer_facts(tokenizer))
+    learner = formulation.learner(model, task, tokenizer)
+    load_weights(learner, read_weights(run))
+    return learner.eval(), formulation, tokenizer
 
 
 def read_weights(run: RunFolder) -> dict[str, Tensor]:
@@ -316,7 +358,7 @@ def run_that_can(ability: str, reference: str) -> LanguageModel:
         return is_pretrained(run) and can(run.config(), ability)
 
     wanted = {"fill": "a model that fills blanks (objective=mlm)", "generate": "a model that continues text"}[ability]
-    if reference == "latest":
+    if str(reference) == "latest":
         return load_run(find.resolve(reference, fits, wanted))
     return load(reference)
 

@@ -25,6 +25,8 @@ INSTEAD = {  # the same words with less to do
     'then.topic="finetune task=pydocs_topic"': ["then.topic='finetune task=pydocs_topic trainer.max_steps=2'"],
     'then.order="evaluate objective=sop"': ["then.order='evaluate objective=sop max_tokens=2048'"],
     "max_tokens=65536": ["max_tokens=2048"],
+    "init=hf:google-bert/bert-base-uncased": ["init=hf:my-model"],  # there is no hub to ask
+    "run=hf:google-bert/bert-base-uncased": ["run=hf:my-model", "max_tokens=2048"],
 }
 NOT_LMLAB = ("pip install", 'eval "$(lmlab -sc')  # CI installs with the README's command; test_cli tries completion
 

@@ -7,23 +7,25 @@ LMLAB_DATA=data lmlab evaluate run=outputs/finetune/2026-01-31/12-00-00-bert-sst
 
 import json
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
+from lmlab import huggingface
 from lmlab.commands.finetune import write_predictions
 from lmlab.commands.session import command_line, relative
-from lmlab.config.assemble import PretrainData, build_corpus, build_objective, tokenizer_facts
+from lmlab.config.assemble import PretrainData, build_corpus, build_objective
 from lmlab.config.build import build, to_plain
 from lmlab.config.check import check
 from lmlab.engine.precision import choose_device
 from lmlab.errors import UserError
 from lmlab.formatting import figure
+from lmlab.formulations.head import Head
 from lmlab.formulations.scoring import evaluation_rows, score
-from lmlab.loading import is_pretrained, load_run, load_weights, read_weights
+from lmlab.loading import LanguageModel, is_pretrained, load, load_finetuned, load_run
 from lmlab.objectives.base import Learner
 from lmlab.objectives.causal_lm import CausalLm
 from lmlab.runs import find
@@ -34,32 +36,65 @@ from lmlab.text.tokenizer import Tokenizer
 NO_CORRUPTION = {"_target_": "lmlab.corruptions.none.NoCorruption"}  # of objectives that bring none
 
 
+class Scored(NamedTuple):
+    """What was found out.
+
+    Attributes:
+        source: the run or the model, as a person would name it.
+        names: of its words, for the summary.
+        task: name of the task that was scored, or None.
+        records: lines of predictions.jsonl.
+    """
+
+    source: str
+    names: dict[str, Any]
+    task: str | None
+    metrics: dict[str, float]
+    records: list[dict]
+
+
 def main(config: DictConfig) -> None:
-    """Score the run that `config.run` names; the figures go to standard output and to a run folder."""
+    """Score what `config.run` names; the figures go to standard output and to a run folder."""
     check(config)
-    source = find_source(config)
-    summary = source.read_summary()
-    if summary["command"] == "finetune":
-        refuse_question(config, source)
-        task, metrics, records = score_task(config, source)
-    else:
-        refuse_task(config, f"{relative(source.path)} is pretrained")
-        task, metrics, records = None, score_text(config, source), []
+    scored = score_published(config) if huggingface.is_named(config.run) else score_run(config)
     run = RunFolder(HydraConfig.get().runtime.output_dir)
-    names = ("model", "objective", "corruption", "corpus", "formulation", "tuning", "seed", "tokenizer_hash")
-    facts = {key: summary[key] for key in names} | asked(config) | {"task": task, "init": str(relative(source.path))}
+    facts = scored.names | asked(config) | {"task": scored.task, "init": scored.source}
     run.start(to_plain(config), "evaluate", command_line(), facts)
-    if records:
-        write_predictions(run, records)
-    run.summary({"status": "finished", "metrics": metrics})
-    places = {"run": str(relative(source.path)), "written_to": str(relative(run.path))}
-    show(config.format, places | {"task": task} | asked(config) | {"metrics": metrics})
+    if scored.records:
+        write_predictions(run, scored.records)
+    run.summary({"status": "finished", "metrics": scored.metrics})
+    places = {"run": scored.source, "written_to": str(relative(run.path))}
+    show(config.format, places | {"task": scored.task} | asked(config) | {"metrics": scored.metrics})
+
+
+def score_run(config: DictConfig) -> Scored:
+    """Score a run on its task, or on held-out text."""
+    run = find_source(config)
+    summary = run.read_summary()
+    keys = ("model", "objective", "corruption", "corpus", "formulation", "tuning", "seed", "tokenizer_hash")
+    place, names = str(relative(run.path)), {key: summary[key] for key in keys}
+    if summary["command"] == "finetune":
+        refuse_question(config, run)
+        return Scored(place, names, *score_task(config, run))
+    refuse_task(config, f"{place} is pretrained")
+    return Scored(place, names, None, score_text(config, load_run(run)), [])
+
+
+def score_published(config: DictConfig) -> Scored:
+    """Score a model in the Hugging Face format by its head for a task, or on held-out text."""
+    source = load(config.run)
+    names = {"model": huggingface.find(config.run).name, "tokenizer_hash": source.tokenizer.hash}
+    if config.task is None:
+        return Scored(config.run, names, None, score_text(config, source), [])
+    if "output" not in source.heads:
+        refuse_task(config, config.run)
+    return Scored(config.run, names | {"formulation": "head"}, *score_head(config, source))
 
 
 def asked(config: DictConfig) -> dict[str, str]:
-    """The objective and the corruption that were chosen in place of the run's own."""
+    """The objective, the corruption and the corpus that were chosen in place of the run's own."""
     choices = HydraConfig.get().runtime.choices
-    return {group: choices[group] for group in ("objective", "corruption") if config[group] is not None}
+    return {group: choices[group] for group in ("objective", "corruption", "corpus") if config[group] is not None}
 
 
 def refuse_task(config: DictConfig, what: str) -> None:
@@ -81,7 +116,7 @@ def find_source(config: DictConfig) -> RunFolder:
 
 def of_pretrained(config: DictConfig) -> list[str]:
     """The keys that are given and can be asked of a pre-trained run only."""
-    return [key for key in ("objective", "corruption", "seq_len", "max_tokens") if config[key] is not None]
+    return [key for key in ("objective", "corruption", "corpus", "seq_len", "max_tokens") if config[key] is not None]
 
 
 def refuse_question(config: DictConfig, run: RunFolder) -> None:
@@ -97,17 +132,34 @@ def is_finished(run: RunFolder) -> bool:
 
 def score_task(config: DictConfig, run: RunFolder) -> tuple[str, dict[str, float], list[dict]]:
     """Name of the task, metrics and prediction records of a fine-tuned run."""
-    trained = with_folders(run, config)
+    trained = with_folders(OmegaConf.create(run.config()), config)
     places = {"data_dir": trained.data_dir, "cache_dir": trained.cache_dir}
     task = build(trained.task, **places)
     if config.task is not None:
         task = same_kind(task, build(config.task, **places))
-    tokenizer, formulation = Tokenizer.load(run.path / "tokenizer.json"), build(trained.formulation)
-    model = build(trained.model, **tokenizer_facts(tokenizer))
-    learner = formulation.learner(model, task, tokenizer)
-    load_weights(learner, read_weights(run))
+    learner, formulation, _ = load_finetuned(run, trained, task)
     learner.to(choose_device(config.device))
     limit = trained.trainer.micro_batch_tokens
+    return task.name, *score(formulation, learner, task, evaluation_rows(task), limit)
+
+
+def score_head(config: DictConfig, source: LanguageModel) -> tuple[str, dict[str, float], list[dict]]:
+    """Name of the task, metrics and prediction records of a model with a head for it.
+
+    Raises:
+        UserError: the head gives another number of answers, or its classes have other names.
+    """
+    task, formulation = build(config.task, data_dir=config.data_dir, cache_dir=config.cache_dir), Head()
+    learner = formulation.learner(source.model, task, source.tokenizer)
+    output, wanted = source.heads["output"], getattr(task, "labels", None)
+    generic = [f"LABEL_{number}" for number in range(task.num_outputs)]
+    if output.out_features != task.num_outputs or (wanted and source.labels not in (None, wanted, generic)):
+        names = ", ".join(source.labels or generic)
+        raise UserError(f"task={task.name}: {config.run} was trained for {output.out_features} answers: {names}")
+    for name in source.heads.keys() & {"pooler", "output"}:
+        learner.heads[name] = source.heads[name]
+    learner.eval().to(choose_device(config.device))
+    limit = source.config.trainer.micro_batch_tokens
     return task.name, *score(formulation, learner, task, evaluation_rows(task), limit)
 
 
@@ -131,16 +183,15 @@ def same_kind(trained: Task, other: Task) -> Task:
     return other
 
 
-def score_text(config: DictConfig, run: RunFolder) -> dict[str, float]:
-    """Loss and perplexity of a pretrained run on the held-out text of its corpus; bits per byte if it is causal.
+def score_text(config: DictConfig, source: LanguageModel) -> dict[str, float]:
+    """Loss and perplexity of a pretrained model on the held-out text of a corpus; bits per byte if it is causal.
 
     Bits per byte does not depend on the tokenizer: nats per token, times tokens per byte of text, over ln 2.
     """
-    source = load_run(run)
-    trained = another_question(with_folders(run, config), config)
+    trained = another_question(with_folders(source.config, config), config)
     learner = ask(source.learner, trained, source.tokenizer).to(choose_device(config.device))
     corpus = build_corpus(trained)
-    data = PretrainData(trained, corpus, source.tokenizer, learner.objective, learner.model.layout)
+    data = PretrainData(trained, corpus, source.tokenizer, learner.objective, learner.model)
     metrics = learner.evaluate(data.validation_batches())
     if isinstance(learner.objective, CausalLm):
         store = data.store("validation")
@@ -149,7 +200,7 @@ def score_text(config: DictConfig, run: RunFolder) -> dict[str, float]:
 
 
 def another_question(trained: DictConfig, config: DictConfig) -> DictConfig:
-    """The config of a pre-training run with what `config` asks instead: objective, corruption, lengths.
+    """The config of a pre-training run with what `config` asks instead: objective, corruption, corpus, lengths.
 
     Raises:
         UserError: the words do not fit each other, or the model.
@@ -160,6 +211,8 @@ def another_question(trained: DictConfig, config: DictConfig) -> DictConfig:
         trained.objective, trained.corruption = config.objective, NO_CORRUPTION
     if config.corruption is not None:
         trained.corruption = config.corruption
+    if config.corpus is not None:
+        trained.corpus = config.corpus
     trained.seq_len = config.seq_len or trained.seq_len
     check(trained)
     return trained
@@ -173,18 +226,19 @@ def ask(learner: Learner, trained: DictConfig, tokenizer: Tokenizer) -> Learner:
     """
     other = Learner(learner.model, build_objective(trained, tokenizer, learner.model))
     if missing := other.heads.keys() - learner.heads.keys():
+        objective = HydraConfig.get().runtime.choices["objective"] or "its own"
         raise UserError(
-            f"objective={HydraConfig.get().runtime.choices['objective']} needs the head {', '.join(sorted(missing))},"
-            f" which the model was trained without; it has {', '.join(learner.heads)}"
+            f"objective={objective} needs the head {', '.join(sorted(missing))}, which the model was trained without;"
+            f" it has {', '.join(learner.heads) or 'none'}"
         )
     for name in other.heads:
         other.heads[name] = learner.heads[name]
     return other.eval()
 
 
-def with_folders(run: RunFolder, config: DictConfig) -> DictConfig:
-    """The run's config, with the folders of data and cache that are named now."""
-    trained = OmegaConf.create(run.config())
+def with_folders(trained: DictConfig, config: DictConfig) -> DictConfig:
+    """The config of a run, with the folders of data and cache that are named now."""
+    trained = trained.copy()
     for key in ("data_dir", "cache_dir"):
         trained[key] = config[key] if config[key] is not None else trained.get(key)
     return trained

@@ -25,7 +25,7 @@ def main(config: DictConfig, text: str) -> None:
     blanks = model.fill(text, config.top_k)
     if config.format == "json":
         answers = [[candidate._asdict() for candidate in blank] for blank in blanks]
-        print(json.dumps({"run": str(model.run.path), "text": text, "blanks": answers}, ensure_ascii=False))
+        print(json.dumps({"run": model.origin, "text": text, "blanks": answers}, ensure_ascii=False))
         return
     table = Table(box=None, padding=(0, 2), show_header=len(blanks) > 1)
     for number in range(1, len(blanks) + 1):
@@ -37,4 +37,4 @@ def main(config: DictConfig, text: str) -> None:
     best = iter(blank[0].text for blank in blanks)
     console.print(Text(BLANK.sub(lambda _: next(best), text), style="bold"), soft_wrap=True)
     console.print(table)
-    print(f"run: {relative(model.run.path)}", file=sys.stderr)
+    print(f"run: {model.source or relative(model.run.path)}", file=sys.stderr)

@@ -15,6 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from torch import nn
 
+from lmlab import huggingface
 from lmlab.commands.session import Session, given_keys, relative, say
 from lmlab.config.assemble import build_corpus, build_tokenizer, tokenizer_facts
 from lmlab.config.build import build, to_plain
@@ -32,6 +33,7 @@ from lmlab.runs.record import RunFolder, config_hash
 from lmlab.tasks.base import Task, content_hash
 from lmlab.text.tokenizer import Tokenizer
 
+USUAL_LENGTH = 128  # tokens of an example for a published model, which may have far more positions than a task needs
 BRINGS_ITS_OWN = ("model", "tokenizer", "corpus")  # a pre-trained model does; these groups go with init=random
 
 
@@ -154,29 +156,35 @@ class Start:
 
 
 def with_source(config: DictConfig) -> DictConfig:
-    """The config with `init` as a run folder, and model, length and direction as in it: it says all by itself."""
-    if config.init.startswith("hf:"):
-        raise UserError(
-            f"init={config.init}: weights in the Hugging Face format cannot be read yet; "
-            "init takes latest, the folder of a pretraining run, or random"
-        )
+    """The config with model, length and direction of what `init` names, a run by its folder: it says all by itself."""
     if config.resume not in (None, "auto"):
         return config
     config = config.copy()
     if config.init == "random":
         config.seq_len = config.seq_len or Pretrain.seq_len
         return config
+    if huggingface.is_named(config.init):
+        published = huggingface.find(config.init)
+        refuse_words(config.init, BRINGS_ITS_OWN, "init=random")
+        config.model = published.node
+        config.seq_len = config.seq_len or min(published.seq_len, USUAL_LENGTH)
+        return config
     source = find_source(config)
-    if ignored := sorted({key.split(".")[0] for key in given_keys()} & set(BRINGS_ITS_OWN)):
-        raise UserError(
-            f"{', '.join(ignored)}: a pre-trained model brings its own; these words go with init=random "
-            f"(and init={config.init} says which model)"
-        )
+    refuse_words(config.init, BRINGS_ITS_OWN, "init=random")
     config.init, config.model = str(relative(source.path)), source.config()["model"]
     config.seq_len = config.seq_len or source.config()["seq_len"]
     if "sees_text_whole" in config.formulation and config.formulation.sees_text_whole is None:
         config.formulation.sees_text_whole = any(trait(source.config()["objective"], "sees_inputs_whole"))
     return config
+
+
+def refuse_words(init: str, groups: tuple[str, ...], instead: str) -> None:
+    """Raise UserError when the command line gives words that the model named by `init` brings itself."""
+    if ignored := sorted({key.split(".")[0] for key in given_keys()} & set(groups)):
+        raise UserError(
+            f"{', '.join(ignored)}: a pre-trained model brings its own; these words go with {instead} "
+            f"(and init={init} says which model)"
+        )
 
 
 def find_source(config: DictConfig) -> RunFolder:
@@ -202,6 +210,9 @@ def starting_point(config: DictConfig) -> Start:
         tokenizer = build_tokenizer(config, build_corpus(config))
         return Start(build(config.model, **tokenizer_facts(tokenizer)), tokenizer)
     source = load(config.init)
+    if source.run is None:
+        names = {"model": huggingface.find(config.init).name, "objective": None, "corruption": None, "corpus": None}
+        return Start(source.model, source.tokenizer, source.heads, names, source.config.seq_len)
     summary = source.run.read_summary()
     names = {key: summary[key] for key in ("model", "objective", "corruption", "corpus")}
     return Start(source.model, source.tokenizer, source.heads, names, source.config.seq_len)

@@ -31,7 +31,7 @@ def main(config: DictConfig, text: str) -> None:
     if config.format == "json":
         print(
             json.dumps(
-                {"run": str(model.run.path), "prompt": text, "continuations": continuations},
+                {"run": model.origin, "prompt": text, "continuations": continuations},
                 ensure_ascii=False,
             )
         )
@@ -40,7 +40,7 @@ def main(config: DictConfig, text: str) -> None:
         if len(continuations) > 1:
             print(f"--- {number}")
         print(text + joint(text, continuation) + continuation)
-    print(f"run: {relative(model.run.path)}", file=sys.stderr)
+    print(f"run: {model.source or relative(model.run.path)}", file=sys.stderr)
 
 
 def joint(prompt: str, continuation: str) -> str:

@@ -5,12 +5,15 @@ lmlab pretrain model=t5 objective=span_corruption corpus=text corpus.path=book.t
 """
 
 import torch
-from omegaconf import DictConfig
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, open_dict, read_write
 
+from lmlab import huggingface
 from lmlab.audit.start import look_at_the_start
+from lmlab.commands.finetune import refuse_words
 from lmlab.commands.follow import Follower, check_followers, follow, followers
 from lmlab.commands.samples import samples
-from lmlab.commands.session import Session, relative
+from lmlab.commands.session import Session, relative, say
 from lmlab.config.assemble import PretrainData, build_corpus, build_learner, build_tokenizer, tokenizer_facts
 from lmlab.config.build import build, to_plain
 from lmlab.config.check import check
@@ -18,15 +21,15 @@ from lmlab.engine.progress import Progress, final_panel
 from lmlab.engine.trainer import Trainer
 from lmlab.errors import UserError
 from lmlab.formatting import duration, short_number
-from lmlab.loading import LanguageModel, can, is_pretrained, load_weights, read_weights
+from lmlab.loading import LanguageModel, can, is_pretrained, load, load_weights, read_weights
 from lmlab.objectives.base import Learner
 from lmlab.runs import find
-from lmlab.runs.record import RunFolder
 from lmlab.text.tokenizer import Tokenizer
 
 
 def main(config: DictConfig) -> float:
     """Run the experiment that `config` describes, and what follows. Returns its best validation loss, for sweepers."""
+    config = with_source(config)
     check(config)
     session = Session(config)
     then = followers(session.config)
@@ -46,8 +49,8 @@ def pretrain(session: Session, then: list[Follower]) -> float:
     learner = build_learner(config, tokenizer)
     check_followers(then, config, run, learner, tokenizer)
     if config.init is not None and not session.resumed:
-        start_from(find.resolve(config.init, is_pretrained, "a pre-trained model"), learner, tokenizer)
-    data = PretrainData(config, corpus, tokenizer, learner.objective, learner.model.layout, tokenizing(progress))
+        start_from(config.init, learner, tokenizer)
+    data = PretrainData(config, corpus, tokenizer, learner.objective, learner.model, tokenizing(progress))
     hashes = {"data_hash": data.data_hash, "tokenizer_hash": tokenizer.hash}
     session.refuse_other_data(hashes["data_hash"])
     batches, validation = data.train_batches(), data.validation_batches()
@@ -78,8 +81,34 @@ def pretrain(session: Session, then: list[Follower]) -> float:
     return best if best is not None else metrics["loss"]
 
 
-def start_from(run: RunFolder, learner: Learner, tokenizer: Tokenizer) -> None:
-    """Give the learner the weights of an earlier run, which must have had the same tokenizer."""
+def with_source(config: DictConfig) -> DictConfig:
+    """The config with the model and the tokenizer of the published model that `init` names, if it names one."""
+    if not huggingface.is_named(config.init) or config.resume not in (None, "auto"):
+        return config
+    refuse_words(config.init, ("model", "tokenizer"), "init=null")
+    source, config = huggingface.find(config.init), config.copy()
+    config.model, config.tokenizer = source.node, source.tokenizer_node
+    choices = HydraConfig.get().runtime.choices
+    with read_write(choices), open_dict(choices):  # what messages and the summary call them
+        choices.model, choices.tokenizer = source.name, "pretrained"
+    return config
+
+
+def start_from(init: str, learner: Learner, tokenizer: Tokenizer) -> None:
+    """Give the learner the weights of an earlier run, which must have had the same tokenizer, or of a published model.
+
+    Of a published model those heads are taken that it has; others start anew.
+    """
+    if huggingface.is_named(init):
+        source = load(init)
+        learner.model.load_state_dict(source.model.state_dict())
+        for name, head in learner.heads.items():
+            if name in source.heads:
+                head.load_state_dict(source.heads[name].state_dict())
+            else:
+                say(f"{init} has no head {name}: it starts with fresh weights")
+        return
+    run = find.resolve(init, is_pretrained, "a pre-trained model")
     if Tokenizer.load(run.path / "tokenizer.json").hash != tokenizer.hash:
         raise UserError(
             f"init={relative(run.path)}: that model was trained with another tokenizer, whose ids mean other tokens; "

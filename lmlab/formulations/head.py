@@ -1,7 +1,7 @@
 """A small new layer on top of the model (GPT, Radford et al. 2018; BERT, Devlin et al. 2018).
 
-What is read: the first token of an encoder (through the pooler, the pre-trained one if the checkpoint has it),
-the last token of a decoder, or the mean of all tokens; for tagging the first piece of each word; for spans
+What is read: the first token of an encoder or the last of a decoder, through the family's pooler (the pre-trained
+one if the checkpoint has it), or the mean of all tokens; for tagging the first piece of each word; for spans
 every token.
 """
 
@@ -18,6 +18,7 @@ from lmlab.formulations.batches import TaskBatches, cut
 from lmlab.formulations.questions import Classification, Question, Regression, Tagging
 from lmlab.formulations.sequences import Example, Frame
 from lmlab.formulations.spans import Span
+from lmlab.models.base import initialize
 from lmlab.models.layers.dropout import Dropout
 
 LAYOUTS = ("encoder", "decoder", "encoder-decoder")
@@ -100,8 +101,6 @@ class Head(Formulation):
     def length_for(self, model: nn.Module) -> int:
         """The sequence length, checked against the model's positions."""
         positions = model.max_positions
-        if positions is not None and model.layout == "encoder-decoder":
-            positions -= 1  # the decoder's start token stands before the text
         if self.max_length is None:
             return min(positions or UNLIMITED, UNLIMITED)
         if positions is not None and self.max_length > positions:
@@ -157,18 +156,18 @@ class HeadLearner(nn.Module):
 
     Attributes:
         model: hidden states.
-        heads: `pooler` (an encoder asked for one answer per text) and `output`.
+        heads: `pooler` (one answer per text, not from a mean) and `output`; over a decoder that has no bias, as in GPT
+            (Radford et al. 2018, equation 3), where one answer per text is asked.
         question: examples, loss and answers; it holds no weights.
     """
 
     def __init__(self, model: nn.Module, question: Question, num_outputs: int, dropout: float) -> None:
         super().__init__()
         self.model, self.question, self.dropout = model, question, Dropout(dropout)
-        output = nn.Linear(model.hidden_size, num_outputs)
-        nn.init.trunc_normal_(output.weight, std=0.02, a=-0.04, b=0.04)
-        nn.init.zeros_(output.bias)
+        output = nn.Linear(model.hidden_size, num_outputs, bias=model.layout != "decoder" or not question.pooled)
+        initialize(output, std=0.02)
         self.heads = nn.ModuleDict({"output": output})
-        if question.pooled and not question.mean and model.layout == "encoder":
+        if question.pooled and not question.mean:
             self.heads["pooler"] = model.pooler()
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:

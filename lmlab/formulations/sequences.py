@@ -3,8 +3,10 @@
     encoder           [CLS] a [SEP] b [SEP]      segments 0 0 0 1 1
     decoder           <eos> a <eos> b <eos>      <eos> begins a text, as it does between documents in
                                                  pre-training; a tokenizer's own start token goes before it
-    encoder-decoder   encoder: as above          decoder: its start token and the same text again (BART), the
-                                                 start token alone, or nothing: the encoder is read
+    encoder-decoder   encoder: as above          decoder: its start token and the same text again up to its last
+                                                 token, so that the state at a token's place is the one that predicts
+                                                 it (as BART's code); the start token alone; or nothing: the encoder
+                                                 is read
 
 A tokenizer without [CLS] and [SEP] uses its start and end of text, and one that lacks those too leaves them
 out.
@@ -51,8 +53,8 @@ class Frame:
         layout: of the model.
         tokenizer: gives the special ids.
         max_length: tokens of a sequence, special ones included.
-        decoder_input: what the decoder of an encoder-decoder reads: "text" (the same again), "start" (its start
-            token alone) or "none" (there is no decoder, the encoder's states are read).
+        decoder_input: what the decoder of an encoder-decoder reads: "text" (the same again, one place later), "start"
+            (its start token alone) or "none" (there is no decoder, the encoder's states are read).
         decoder_start_id: first token of the decoder of an encoder-decoder.
         sees_text_whole: a decoder reads the text in both directions, as a prefix LM reads its inputs.
     """
@@ -98,19 +100,13 @@ class Frame:
 
     def pooled_position(self, example: Example) -> int:
         """Where the state of the whole sequence stands: first token of an encoder, last of a decoder."""
-        if self.layout == "encoder" or self.decoder_input == "none":
-            return 0
-        return -self.shift if self.decoder_input == "start" else len(example.ids) - 1
-
-    @property
-    def shift(self) -> int:
-        """How far a token's state lies behind its place in `ids`: a decoder's start token comes before."""
-        return int(self.decoder_input in ("text", "start"))
+        is_first = self.layout == "encoder" or self.decoder_input in ("start", "none")
+        return 0 if is_first else len(example.ids) - 1
 
     def length(self, example: Example) -> int:
         """Tokens that the model reads, of encoder and decoder."""
         length = len(example.ids)
-        return length + self.shift + length * (self.decoder_input == "text")
+        return length + {"text": length, "start": 1}.get(self.decoder_input, 0)
 
     def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """Keyword arguments of the model: (B, T), T the longest example; `positions` (N,) are read."""
@@ -123,11 +119,11 @@ class Frame:
             inputs["segment_ids"] = padded([example.segments for example in examples], 0)
         if self.decoder_input in ("text", "start"):
             start = torch.full((len(examples), 1), self.decoder_start_id)
-            text = [inputs["input_ids"]] if self.decoder_input == "text" else []
+            text = [inputs["input_ids"][:, :-1]] if self.decoder_input == "text" else []
             inputs["decoder_input_ids"] = torch.cat([start, *text], dim=1)
         if examples[0].asked is not None:
             width = inputs.get("decoder_input_ids", inputs["input_ids"]).shape[1]
-            flat = [i * width + self.shift + example.asked for i, example in enumerate(examples)]
+            flat = [i * width + example.asked for i, example in enumerate(examples)]
             inputs["positions"] = torch.from_numpy(np.concatenate(flat).astype(np.int64))
         return inputs
 

@@ -119,7 +119,7 @@ class Span(Question):
 
     def null_position(self, example: Example) -> int:
         """Where "not in this window" is scored."""
-        return self.frame.pooled_position(example) + self.frame.shift
+        return self.frame.pooled_position(example)
 
     def trainable(self, examples: Sequence[Example]) -> list[Example]:
         return [example for example in examples if example.labels != (NOT_SHOWN, NOT_SHOWN)]
@@ -129,16 +129,15 @@ class Span(Question):
 
     def targets(self, examples: Sequence[Example], inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """`start`, `end` (B,) and `visible` (B, T): the window and the null position."""
-        shift = self.frame.shift
         width = inputs.get("decoder_input_ids", inputs["input_ids"]).shape[1]
         visible = torch.zeros(len(examples), width, dtype=torch.bool)
         ends = []
         for example, seen in zip(examples, visible, strict=True):
-            begin, null = example.window.begin + shift, self.null_position(example)
+            begin, null = example.window.begin, self.null_position(example)
             seen[begin : begin + len(example.window.offsets)] = True
             seen[null] = True
             shown = example.labels is not None and example.labels[0] >= 0
-            ends.append([example.labels[0] + shift, example.labels[1] + shift] if shown else [null, null])
+            ends.append(example.labels if shown else (null, null))
         start, end = torch.tensor(ends).unbind(1)
         return {"start": start, "end": end, "visible": visible}
 
@@ -156,7 +155,7 @@ class Span(Question):
         One window that shows the answer is enough to say that there is one.
         """
         for scores, example in zip(outputs.float().cpu().numpy(), examples, strict=True):
-            window, begin = example.window, example.window.begin + self.frame.shift
+            window, begin = example.window, example.window.begin
             start, end = scores[begin : begin + len(window.offsets)].T
             null = float(scores[self.null_position(example)].sum())
             score, first, last = best_span(np.where(window.best, start, -np.inf), end, self.max_answer_length)

@@ -77,6 +77,8 @@ class MobileBert(Model):
             raise ValueError(f"embedding_size={embedding_size} must be below hidden_size={hidden_size}")
         if bottleneck_size % num_heads:
             raise ValueError(f"bottleneck_size={bottleneck_size} cannot be shared equally by num_heads={num_heads}")
+        if num_feed_forward < 1:
+            raise ValueError(f"num_feed_forward={num_feed_forward} must be at least 1")
         if attention_input not in ATTENTION_INPUTS:
             raise ValueError(f"attention_input={attention_input!r} must be one of {', '.join(ATTENTION_INPUTS)}")
         self.vocab_size, self.hidden_size, self.max_positions = vocab_size, hidden_size, max_positions

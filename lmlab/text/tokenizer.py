@@ -93,7 +93,7 @@ class Tokenizer:
             backend = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # the package raises bare Exception, for a missing file too
             raise UserError(f"{path} cannot be read as a tokenizer.json: {error}") from None
-        return cls(backend, _roles_beside(path))
+        return cls(backend, roles_beside(path))
 
     def save(self, path: str | Path) -> None:
         """Write `tokenizer.json` to `path`, and `special_tokens_map.json` where names do not tell."""
@@ -255,7 +255,7 @@ def _well_known_roles(backend: tokenizers.Tokenizer) -> dict[str, str]:
     return {role: name for role, name in found.items() if name}
 
 
-def _roles_beside(path: Path) -> dict[str, str]:
+def roles_beside(path: Path) -> dict[str, str]:
     """Role -> token, from the two files that Hugging Face keeps beside a tokenizer.json."""
     roles = {}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):

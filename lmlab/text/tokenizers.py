@@ -19,6 +19,8 @@ import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, trainers
 
 from lmlab.errors import UserError
+from lmlab.files import from_hub
+from lmlab.text.published import HOW_TO_SAVE, load_published
 from lmlab.text.tokenizer import Tokenizer
 from lmlab.text.unigram import learn_pieces, unigram_normalizer, unigram_pre_tokenizer
 from lmlab.text.words import count_words, frequent_characters, frequent_first, limited, repeated, split_long
@@ -248,39 +250,27 @@ class Pretrained(TokenizerTrainer):
             raise UserError("tokenizer=pretrained needs tokenizer.path: a tokenizer.json, its folder or a hub name")
         path = Path(self.path).expanduser()
         if path.is_dir():
-            path = path / "tokenizer.json"
+            return load_published(path)
         if path.is_file():
             return Tokenizer.load(path)
         if path.parent.is_dir() and path.suffix == ".json":
-            raise UserError(f"{path.parent} holds no {path.name}: {_HOW_TO_SAVE.format(folder=path.parent)}")
+            raise UserError(f"{path.parent} holds no {path.name}: {HOW_TO_SAVE.format(folder=path.parent)}")
         if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", self.path):
-            raise UserError(f"tokenizer.path={self.path}: no such folder. {_HOW_TO_SAVE.format(folder=self.path)}")
+            raise UserError(f"tokenizer.path={self.path}: no such folder. {HOW_TO_SAVE.format(folder=self.path)}")
         return Tokenizer.load(_from_hub(self.path, self.revision))
-
-
-_HOW_TO_SAVE = (
-    "put a tokenizer.json into {folder}, for example by transformers' "
-    'AutoTokenizer.from_pretrained("<name>").save_pretrained("{folder}")'
-)
 
 
 def _from_hub(name: str, revision: str | None) -> Path:
     """Path of the tokenizer.json in the hub's cache, beside it the files that name its special tokens."""
-    from huggingface_hub import snapshot_download
-
     files = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"]
-    try:
-        path = Path(snapshot_download(name, revision=revision, allow_patterns=files), files[0])
-        reason = "" if path.is_file() else "it has no such file"
-    except (OSError, ValueError) as error:  # the hub's own errors are among them
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-    if reason:
-        raise UserError(
-            f"tokenizer.path={name}: no such file or folder here, and no tokenizer.json of that name in the "
-            f"hub's cache or on the hub ({reason}). Without network, "
-            f"{_HOW_TO_SAVE.format(folder='a folder')} and give tokenizer.path that folder"
-        )
-    return path
+    folder, reason = from_hub(name, files, revision)
+    if folder is not None and (folder / files[0]).is_file():
+        return folder / files[0]
+    raise UserError(
+        f"tokenizer.path={name}: no such file or folder here, and no tokenizer.json of that name in the "
+        f"hub's cache or on the hub ({reason or 'it has no such file'}). Without network, "
+        f"{HOW_TO_SAVE.format(folder='a folder')} and give tokenizer.path that folder"
+    )
 
 
 def load_or_train(

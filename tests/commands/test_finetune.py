@@ -128,7 +128,7 @@ def test_mean_and_deviation_take_a_missing_flag_as_0():
     ("arguments", "message"),
     [
         (["init=latest"], "lmlab pretrain"),
-        (["init=hf:bert-base-uncased"], "Hugging Face"),
+        (["init=hf:bert-base-uncased"], "hub's cache"),
         (["init=random", "seq_len=600"], "512"),
         (["init=random", "task=squad", "seq_len=128"], "squad"),
         (["init=random", "task.metrics=[acuracy]"], "did you mean 'accuracy'"),

@@ -69,10 +69,10 @@ def test_sequences_never_exceed_their_length(layout):
 
 @pytest.mark.parametrize(
     ("layout", "decoder_input", "read"),
-    [("encoder", "text", [1, 1]), ("decoder", "text", [2, 2]), ("encoder-decoder", "text", [2, 2]),
+    [("encoder", "text", [1, 1]), ("decoder", "text", [2, 2]), ("encoder-decoder", "text", [13, 11]),
      ("encoder-decoder", "start", [5, 5]), ("encoder-decoder", "none", [1, 1])],
 )  # fmt: skip
-def test_the_pooled_position_is_the_first_token_or_the_last_real_one(layout, decoder_input, read):
+def test_the_pooled_position_is_the_first_token_or_that_of_the_last_real_one(layout, decoder_input, read):
     frame = Frame(layout, BERT, 20, decoder_input, decoder_start_id=5)
     examples = [frame.join([A]), frame.join([np.array([11])])]
     for example in examples:

@@ -68,7 +68,7 @@ def test_the_answer_is_marked_in_every_window_that_shows_it_whole(layout):
     examples = list(asked.examples([row("word10 word11")]))
     inputs = asked.frame.collate(examples)
     targets = asked.targets(examples, inputs)
-    ids = inputs.get("decoder_input_ids", inputs["input_ids"])
+    ids = inputs["input_ids"]
     shown = 0
     for i, example in enumerate(examples):
         start, end = int(targets["start"][i]), int(targets["end"][i])

@@ -175,7 +175,10 @@ def test_shared_weights_are_counted_saved_and_moved_once(dtype):
         master.data.sub_(0.1 * master.grad)
     weights.publish()
     assert proposing.embeddings.tokens.weight is learner.model.embeddings.tokens.weight
-    published, master = learner.model.embeddings.tokens.weight.float(), weights.masters["model.embeddings.tokens.weight"]
+    published, master = (
+        learner.model.embeddings.tokens.weight.float(),
+        weights.masters["model.embeddings.tokens.weight"],
+    )
     torch.testing.assert_close(published, master, rtol=0.01, atol=1e-3)
     other = learner_of(rtd(), seed=1)
     load_weights(other, weights.state_dict())

@@ -9,7 +9,7 @@ class TrigramEmbedding(nn.Embedding):
     """A token's vector between those of the next and the previous token, mapped to the blocks: (B, T) -> (B, T, H).
 
     That is a convolution of width 3 over the vectors, with zeros beyond both ends; it makes up for their narrowness
-    (Sun et al. 2020, arXiv:2004.02984, section 3.3). Padding is no end: the last token before it reads its vector, as
+    (Sun et al. 2020, arXiv:2004.02984, section 3.4). Padding is no end: the last token before it reads its vector, as
     in the published network.
 
     Args:

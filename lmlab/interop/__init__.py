@@ -1,0 +1,1 @@
+"""Models from and to the Hugging Face format: one file a family, and one engine that reads them in both directions."""

@@ -1,0 +1,257 @@
+"""Folders that are not what they should be: one clear message, exit code 1, and nothing half-loaded or written."""
+
+import json
+import os
+import pickle
+import shutil
+
+import pytest
+import tokenizers
+import torch
+from safetensors.torch import load_file, save_file
+
+from lmlab.cli import main
+from lmlab.config.build import build
+from lmlab.interop.bert import FAMILY
+from lmlab.interop.files import write_folder
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmno"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A whole BERT with its head, ten numbers wide."""
+    node = {"_target_": FAMILY.target, "vocab_size": 20, "hidden_size": 10, "num_layers": 2, "num_heads": 2,
+            "intermediate_size": 12, "max_positions": 16, "num_segments": 2, "activation": "gelu", "dropout": 0.0,
+            "attention_dropout": 0.0, "norm_eps": 1e-12, "init_std": 0.02}  # fmt: skip
+    model = build(node)
+    whole = torch.nn.ModuleDict({"model": model, "heads": torch.nn.ModuleDict({"vocabulary": model.vocabulary_head()})})
+    architecture = FAMILY.chosen("mlm", {"vocabulary"})
+    tensors = FAMILY.write(dict(whole.named_parameters()), node, architecture, pad_id=0)
+    backend = tokenizers.Tokenizer(
+        tokenizers.models.WordPiece(dict(map(reversed, enumerate(WORDS))), unk_token="[UNK]")
+    )
+    backend.add_special_tokens(WORDS[:5])
+    config = FAMILY.config(node, pad_id=0) | {"architectures": [architecture.name]}
+    files = {"config.json": json.dumps(config), "tokenizer.json": backend.to_str()}
+    write_folder(tmp_path / "bert", files, tensors)
+    return tmp_path / "bert"
+
+
+def tensors(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def save(folder, tensors):
+    save_file(tensors, folder / "model.safetensors")
+
+
+def without_some(folder):
+    save(folder, {name: each for name, each in tensors(folder).items() if "layer.1.output" not in name})
+
+
+def with_more(folder):
+    save(folder, tensors(folder) | {"bert.encoder.layer.7.output.dense.bias": torch.ones(10), "strange": torch.ones(1)})
+
+
+def misshapen(folder):
+    save(folder, tensors(folder) | {"bert.encoder.layer.0.attention.self.key.weight": torch.ones(10, 9)})
+
+
+def untied(folder):
+    save(folder, tensors(folder) | {"cls.predictions.decoder.weight": torch.ones(20, 10)})
+
+
+def of_another_type(folder):
+    change_config(folder, model_type="brt")
+
+
+def of_no_type(folder):
+    change_config(folder, model_type=None)
+
+
+def unknown_activation(folder):
+    change_config(folder, hidden_act="geluu")
+
+
+def decoder(folder):
+    change_config(folder, is_decoder=True)
+
+
+def change_config(folder, **keys):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | keys))
+
+
+def truncated(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def truncated_at_the_start(folder):
+    (folder / "model.safetensors").write_bytes(b"\x10\x00")
+
+
+class Evil:
+    """What a pickle may hold: a call that is made when it is read."""
+
+    def __reduce__(self):
+        return os.system, ("touch i-was-here",)
+
+
+def code(folder):
+    (folder / "model.safetensors").unlink()
+    torch.save({"bert.pooler.dense.bias": Evil()}, folder / "pytorch_model.bin")
+
+
+def bare_code(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Evil(), protocol=2))
+
+
+def torn_pickle(folder):
+    torch.save(tensors(folder), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    path = folder / "pytorch_model.bin"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def other_tokenizer(folder):
+    backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    backend.add_tokens(["x1", "x2"])
+    backend.save(str(folder / "tokenizer.json"))
+
+
+def no_tokenizer(folder):
+    (folder / "tokenizer.json").unlink()
+
+
+def sentencepiece(folder):
+    (folder / "tokenizer.json").rename(folder / "spiece.model")
+
+
+def no_weights(folder):
+    (folder / "model.safetensors").unlink()
+
+
+def lost_shard(folder):
+    weights = dict.fromkeys(tensors(folder), "model-00001-of-00002.safetensors")
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weights}))
+
+
+def no_config(folder):
+    (folder / "config.json").unlink()
+
+
+def torn_config(folder):
+    (folder / "config.json").write_text('{"model_type": "bert"')
+
+
+FAULTS = {
+    without_some: ["missing (4)", "bert.encoder.layer.1.output.dense.weight"],
+    with_more: ["left over (2)", "bert.encoder.layer.7.output.dense.bias", "strange"],
+    misshapen: ["bert.encoder.layer.0.attention.self.key.weight: (10, 9) in the file, (10, 10) by config.json"],
+    untied: ["cls.predictions.decoder.weight differs from bert.embeddings.word_embeddings.weight"],
+    of_another_type: ["model_type='brt' is not known, did you mean 'bert'?", "roberta", "gpt2"],
+    of_no_type: ["does not say model_type", "distilbert"],
+    unknown_activation: ["hidden_act='geluu' is not known, did you mean 'gelu'?"],
+    decoder: ["is_decoder=True, where only False can be read"],
+    truncated: ["model.safetensors cannot be read", "cut off"],
+    truncated_at_the_start: ["model.safetensors cannot be read", "cut off"],
+    code: ["pytorch_model.bin is refused", "run any code"],
+    bare_code: ["pytorch_model.bin is refused", "run any code"],
+    torn_pickle: ["pytorch_model.bin cannot be read", "cut off"],
+    other_tokenizer: ["ids up to 21", "20 tokens"],
+    no_tokenizer: ["holds no tokenizer.json", "save_pretrained"],
+    sentencepiece: ["spiece.model", "SentencePiece", "save_pretrained"],
+    no_weights: ["holds no weights", "model.safetensors"],
+    lost_shard: ["model-00001-of-00002.safetensors"],
+    no_config: ["holds no config.json"],
+    torn_config: ["config.json cannot be read"],
+}
+
+
+@pytest.fixture
+def lmlab(tmp_path, monkeypatch, capsys):
+    """`lmlab("fill", ...)` in this process and an empty folder: (exit code, what it told)."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.delenv("LMLAB_DATA", raising=False)
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["lmlab", *arguments])
+        code = main(list(arguments))
+        return code, capsys.readouterr().err
+
+    return run
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_a_faulty_folder_is_told_of(fault, folder, lmlab, tmp_path):
+    fault(folder)
+    returned, told = lmlab("fill", "a [MASK] b", f"run=hf:{folder}")
+    assert returned == 1 and told.startswith(f"error: hf:{folder}") and "Traceback" not in told
+    for part in FAULTS[fault]:
+        assert part in told
+    assert not list((tmp_path / "here").iterdir())  # nor has anything of a pickle been run
+
+
+def test_the_whole_folder_can_be_asked(folder, lmlab, tmp_path):
+    returned, told = lmlab("fill", "a [MASK] b", f"run=hf:{folder}")
+    assert returned == 0, told
+    assert lmlab("generate", "a", f"run=hf:{folder}") == (
+        1, "error: this model continues no text; it was trained to fill blanks (lmlab fill)\n"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("command", [["pretrain"], ["finetune", "task=pydocs_topic"], ["evaluate"]])
+def test_every_command_refuses_it_and_writes_nothing(command, folder, lmlab, tmp_path):
+    with_more(folder)
+    key = "run" if command == ["evaluate"] else "init"
+    returned, told = lmlab(*command, f"{key}=hf:{folder}", *([] if key == "run" else ["seq_len=16"]))
+    assert returned == 1 and "left over" in told
+    assert not [path for path in (tmp_path / "here").rglob("*") if path.is_file() and path.name != "multirun.yaml"]
+
+
+@pytest.mark.parametrize("command", [["pretrain"], ["finetune", "task=pydocs_topic"]])
+def test_words_that_the_folder_brings_itself_are_refused(command, folder, lmlab):
+    returned, told = lmlab(*command, f"init=hf:{folder}", "model=bert")
+    assert returned == 1 and "model: a pre-trained model brings its own" in told
+
+
+def test_a_name_that_is_neither_here_nor_on_the_hub(lmlab, tmp_path):
+    for name, part in (("no-such/model", "hub's cache"), ("./nowhere", "no such folder"), ("../bert/a/b", "no such")):
+        returned, told = lmlab("fill", "a [MASK]", f"run=hf:{name}")
+        assert returned == 1 and part in told
+
+
+def test_other_files_of_the_same_model(folder, lmlab, tmp_path):
+    """Old pickles and names, half precision, shards, vocab.txt, and a network without a class around it."""
+    import lmlab as package
+
+    first = package.load(f"hf:{folder}")
+    whole = tensors(folder)
+    old = tmp_path / "old"
+    shutil.copytree(folder, old, ignore=shutil.ignore_patterns("model.safetensors", "tokenizer.json"))
+    renamed = {name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): each
+               for name, each in whole.items()}  # fmt: skip
+    torch.save(renamed | {"bert.embeddings.position_ids": torch.arange(16)[None]}, old / "pytorch_model.bin")
+    (old / "vocab.txt").write_text("\n".join(WORDS) + "\n")
+    second = package.load(f"hf:{old}")
+    ids = torch.tensor([second.tokenizer.encode("a [MASK] b")])
+    assert ids.tolist() == [[5, 4, 6]] and torch.equal(first.logits(ids), second.logits(ids))
+
+    bare = tmp_path / "bare"
+    shutil.copytree(folder, bare)
+    change_config(bare, architectures=["BertModel"])
+    body = {name.removeprefix("bert."): each.half() for name, each in whole.items() if name.startswith("bert.")}
+    (bare / "model.safetensors").unlink()
+    for number, names in enumerate((list(body)[::2], list(body)[1::2])):
+        save_file({name: body[name] for name in names}, bare / f"model-{number}.safetensors")
+    index = {name: f"model-{list(body).index(name) % 2}.safetensors" for name in body}
+    (bare / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    third = package.load(f"hf:{bare}")
+    assert not third.heads and third.model.embeddings.tokens.weight.dtype is torch.float32
+    torch.testing.assert_close(third.hidden_states(ids)[-1], first.hidden_states(ids)[-1], rtol=0.02, atol=0.02)

@@ -11,11 +11,13 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from lmlab.config.binding import binding_problems
-from lmlab.config.build import target_of
-from lmlab.config.fitting import fitting_problems, size_problems
+from lmlab.config.assemble import tokenizer_facts
+from lmlab.config.build import build, target_of
+from lmlab.config.fitting import fitting_problems, size_problems, stand_in_tokenizer
 from lmlab.config.nodes import Node, layout_of, option_name, options_that, trait, value_of
 from lmlab.config.schema import ROOTS, Trainer, allowed_words
 from lmlab.errors import UserError, nearest
+from lmlab.models.skeleton import without_weights
 
 BUDGETS = ("max_steps", "max_tokens", "max_minutes", "max_epochs")
 SHORTEST = 5  # [CLS] a [SEP] b [SEP]
@@ -121,16 +123,22 @@ def _model_problems(words: Mapping[str, Any]) -> list[str]:
         problems.append(
             f"trainer.batch_tokens={batch} is less than one sequence of seq_len={length}: raise it, or lower seq_len"
         )
-    width, heads = value_of(model, "hidden_size"), value_of(model, "num_heads")
-    if isinstance(width, int) and isinstance(heads, int) and value_of(model, "head_size") is None:
-        if heads <= 0 or width <= 0:
-            problems.append(f"model.hidden_size={width} and model.num_heads={heads} must both be above 0")
-        elif width % heads:
-            problems.append(
-                f"model.hidden_size={width} cannot be shared equally by model.num_heads={heads}:"
-                f" choose a multiple of {heads}, such as {max(heads, round(width / heads) * heads)}"
-            )
-    return problems
+    return problems + _model_refusals(model, words.get("tokenizer"))
+
+
+def _model_refusals(model: Node, tokenizer: Any) -> list[str]:
+    """What the model's class refuses, found by a trial without weights."""
+    sizes = {key: value for key, value in model.items() if type(value) is int}
+    if negative := [f"model.{key}={value} must not be negative" for key, value in sizes.items() if value < 0]:
+        return negative
+    if not isinstance(tokenizer, Mapping):
+        return []
+    try:
+        with without_weights():
+            build(model, "model", **tokenizer_facts(stand_in_tokenizer(tokenizer)))
+    except UserError as error:
+        return [str(error)]
+    return []
 
 
 def _task_problems(words: Mapping[str, Any]) -> list[str]:

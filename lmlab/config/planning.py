@@ -17,9 +17,9 @@ from lmlab.config.nodes import layout_of
 from lmlab.config.options import folders_of_job, option_files, read_option, root_groups
 from lmlab.config.schema import compose
 from lmlab.errors import UserError, nearest
+from lmlab.models.skeleton import without_weights
 from lmlab.objectives.base import Learner
 from lmlab.plan.published import Published
-from lmlab.plan.skeleton import without_weights
 from lmlab.text.batching import PretrainBatches
 from lmlab.text.store import SENTENCE_START, WORD_START
 

@@ -8,18 +8,19 @@ settings.
 
 from functools import partial
 
-from torch import Tensor, nn
+from torch import nn
 
 from lmlab.errors import UserError
 from lmlab.models.base import Model, dense_pooler, initialize
-from lmlab.models.layers.attention import Attention, padding_bias
+from lmlab.models.layers.attention import Attention
 from lmlab.models.layers.block import Block, Stack
 from lmlab.models.layers.embeddings import Embeddings
 from lmlab.models.layers.feed_forward import Activation, FeedForward
 from lmlab.models.layers.vocabulary import VocabularyHead
+from lmlab.models.layouts import Encoder
 
 
-class Bert(Model):
+class Bert(Encoder):
     """Transformer encoder with learned positions and segments.
 
     Args:
@@ -45,8 +46,6 @@ class Bert(Model):
             train (Xiong et al. 2020, arXiv:2002.04745), as Megatron-LM's BERT does.
         init_std: deviation of the truncated normal distribution of all matrices.
     """
-
-    layout = "encoder"
 
     def __init__(
         self,
@@ -106,19 +105,6 @@ class Bert(Model):
         self.embeddings.share(other.embeddings)
         self.max_positions = other.max_positions
         initialize(self.embeddings.projection, self.init_std)
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        segment_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        positions: Tensor | None = None,
-        hidden_states: list[Tensor] | None = None,
-    ) -> Tensor:
-        """Hidden states of `input_ids` (B, T); `attention_mask` (B, T) is true at real tokens, None if all are."""
-        x = self.embeddings(input_ids, segment_ids)
-        bias = padding_bias(attention_mask, x.dtype)
-        return self.stack(x, bias, positions=positions, hidden_states=hidden_states)
 
     def pooler(self) -> nn.Module:
         """Dense layer and activation on the first token's hidden state."""

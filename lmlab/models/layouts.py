@@ -1,4 +1,4 @@
-"""What a decoder and an encoder-decoder do, whatever they are made of; their families fill in the parts."""
+"""What an encoder, a decoder and both together do, whatever they are made of; their families fill in the parts."""
 
 from abc import abstractmethod
 
@@ -7,8 +7,42 @@ from torch import Tensor, nn
 from lmlab.models.base import Model, prefix_bias, sum_of
 from lmlab.models.layers.attention import KeyValueCache, padding_bias
 from lmlab.models.layers.block import Stack, num_seen
+from lmlab.models.layers.embeddings import Embeddings
 
 Cache = list[tuple[KeyValueCache, KeyValueCache]]
+
+
+class Encoder(Model):
+    """A stack that sees embedded tokens in both directions.
+
+    Attributes:
+        embeddings: of tokens, positions and segments.
+        stack: the blocks.
+    """
+
+    layout = "encoder"
+    embeddings: Embeddings
+    stack: Stack
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        segment_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        positions: Tensor | None = None,
+        hidden_states: list[Tensor] | None = None,
+    ) -> Tensor:
+        """Hidden states of `input_ids` (B, T).
+
+        Args:
+            segment_ids: (B, T); None: all tokens belong to the first segment.
+            attention_mask: (B, T), true at real tokens; None: all are.
+            positions: flat indices (N,) of B * T; the result is then (N, H).
+            hidden_states: see `Model.hidden_states`.
+        """
+        x = self.embeddings(input_ids, segment_ids)
+        bias = padding_bias(attention_mask, x.dtype)
+        return self.stack(x, bias, positions=positions, hidden_states=hidden_states)
 
 
 class Decoder(Model):

@@ -5,10 +5,10 @@ IB-BERT, the teacher, is the same network with other settings: its blocks are wi
 
 from functools import partial
 
-from torch import Tensor, nn
+from torch import nn
 
-from lmlab.models.base import Model, dense_pooler, initialize
-from lmlab.models.layers.attention import Attention, padding_bias
+from lmlab.models.base import dense_pooler, initialize
+from lmlab.models.layers.attention import Attention
 from lmlab.models.layers.block import Block, Stack
 from lmlab.models.layers.bottleneck import Bottleneck, SharedBottleneckProjection
 from lmlab.models.layers.embeddings import Embeddings
@@ -16,11 +16,12 @@ from lmlab.models.layers.feed_forward import Activation, FeedForward
 from lmlab.models.layers.norm import norm_maker
 from lmlab.models.layers.trigram import TrigramEmbedding
 from lmlab.models.layers.vocabulary import VocabularyHead
+from lmlab.models.layouts import Encoder
 
 ATTENTION_INPUTS = ("split", "hidden", "bottleneck")
 
 
-class MobileBert(Model):
+class MobileBert(Encoder):
     """Transformer encoder whose blocks have another width than the hidden states between them.
 
     Args:
@@ -47,8 +48,6 @@ class MobileBert(Model):
         attention_dropout: on attention weights.
         init_std: deviation of the truncated normal distribution of all matrices.
     """
-
-    layout = "encoder"
 
     def __init__(
         self,
@@ -115,29 +114,16 @@ class MobileBert(Model):
             return Bottleneck(block, hidden_size, bottleneck_size, make_norm, dropout, attend_hidden)
 
         self.embeddings = Embeddings(
-            0,  # its tokens come next
+            vocab_size,
             hidden_size,
             max_positions=max_positions,
             num_segments=num_segments,
             norm=make_norm,
             dropout=dropout,
+            tokens=TrigramEmbedding(vocab_size, embedding_size, hidden_size, trigram),
         )
-        self.embeddings.tokens = TrigramEmbedding(vocab_size, embedding_size, hidden_size, trigram)
         self.stack = Stack(make_block, num_layers)
         initialize(self, std=init_std)
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        segment_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        positions: Tensor | None = None,
-        hidden_states: list[Tensor] | None = None,
-    ) -> Tensor:
-        """Hidden states of `input_ids` (B, T); `attention_mask` (B, T) is true at real tokens, None if all are."""
-        x = self.embeddings(input_ids, segment_ids)
-        bias = padding_bias(attention_mask, x.dtype)
-        return self.stack(x, bias, positions=positions, hidden_states=hidden_states)
 
     def pooler(self) -> nn.Module:
         """Dense layer and activation on the first token's hidden state, or nothing, as `pooler_activation` says."""
@@ -151,7 +137,7 @@ class MobileBert(Model):
         There is a bias per token.
         """
         dense = nn.Linear(self.hidden_size, self.hidden_size)
-        columns = nn.Embedding(self.vocab_size, self.hidden_size - self.embeddings.width)
+        columns = nn.Embedding(self.vocab_size, self.hidden_size - self.embeddings.tokens.embedding_dim)
         head = VocabularyHead(
             self.embeddings.tokens.weight,
             bias=True,

@@ -131,8 +131,14 @@ class Attention(nn.Module):
         query_key_value: nn.Module | None = None,
     ):
         super().__init__()
+        if num_heads < 1 or hidden_size < 1:
+            raise ValueError(f"num_heads={num_heads} and hidden_size={hidden_size} must be at least 1")
         if head_size is None and hidden_size % num_heads:
-            raise ValueError(f"hidden_size={hidden_size} cannot be shared equally by num_heads={num_heads}")
+            nearest = max(1, round(hidden_size / num_heads)) * num_heads
+            raise ValueError(
+                f"hidden_size={hidden_size} cannot be shared equally by num_heads={num_heads}: choose a multiple of"
+                f" {num_heads}, such as {nearest}"
+            )
         self.num_heads = num_heads
         self.head_size = head_size or hidden_size // num_heads
         self.inner_size = self.num_heads * self.head_size

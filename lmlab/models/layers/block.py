@@ -119,6 +119,8 @@ class Stack(nn.Module):
     ):
         super().__init__()
         num_groups = num_groups or num_layers
+        if num_layers < 1:
+            raise ValueError(f"num_layers={num_layers} must be at least 1")
         if num_layers % num_groups:
             raise ValueError(f"num_layers={num_layers} cannot be shared equally by num_groups={num_groups}")
         depth = num_layers // num_groups

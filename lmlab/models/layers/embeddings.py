@@ -22,6 +22,7 @@ class Embeddings(nn.Module):
         num_segments: kinds of segments; 0: none are told apart, and there are no weights for them.
         norm: makes a normalisation of the width it is given, or None.
         dropout: on the normalised sum.
+        tokens: looks tokens up in another way than an embedding of `vocab_size` rows, as wide as the sum.
     """
 
     def __init__(
@@ -34,21 +35,17 @@ class Embeddings(nn.Module):
         num_segments: int = 0,
         norm: Callable[[int], nn.Module] | None = None,
         dropout: float = 0.0,
+        tokens: nn.Module | None = None,
     ):
         super().__init__()
-        width = embedding_size or hidden_size
+        self.width = width = embedding_size or hidden_size  # of the sum, before the projection
         self.hidden_size, self.position_offset = hidden_size, position_offset
-        self.tokens = nn.Embedding(vocab_size, width)
+        self.tokens = tokens or nn.Embedding(vocab_size, width)
         self.positions = nn.Embedding(max_positions + position_offset, width) if max_positions else None
         self.segments = nn.Embedding(num_segments, width) if num_segments else None
         self.norm = norm(width) if norm is not None else None
         self.dropout = Dropout(dropout)
         self.projection = self._projection()
-
-    @property
-    def width(self) -> int:
-        """Of the embeddings, before the projection."""
-        return self.tokens.embedding_dim
 
     def _projection(self) -> nn.Module:
         return nn.Identity() if self.width == self.hidden_size else nn.Linear(self.width, self.hidden_size)
@@ -56,7 +53,7 @@ class Embeddings(nn.Module):
     def share(self, other: "Embeddings") -> None:
         """Look tokens, positions and segments up where `other` does; the projection is new, and its own."""
         self.tokens, self.positions, self.segments = other.tokens, other.positions, other.segments
-        self.norm, self.position_offset = other.norm, other.position_offset
+        self.norm, self.position_offset, self.width = other.norm, other.position_offset, other.width
         self.projection = self._projection()
 
     def forward(self, input_ids: Tensor, segment_ids: Tensor | None = None, num_seen: int = 0) -> Tensor:

@@ -10,8 +10,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from lmlab.config.binding import binding_problems
 from lmlab.config.assemble import tokenizer_facts
+from lmlab.config.binding import binding_problems
 from lmlab.config.build import build, target_of
 from lmlab.config.fitting import fitting_problems, size_problems, stand_in_tokenizer
 from lmlab.config.nodes import Node, layout_of, option_name, options_that, trait, value_of

@@ -147,6 +147,7 @@ class LanguageModel:
             asked.append(next(sentinels))
             ids += [asked[-1], *self.tokenizer.encode(part)]
         ids.append(self.tokenizer.eos_id)
+        self._refuse_too_long(ids)
         input_ids = torch.tensor([ids], device=self.device)
         written = torch.tensor([[self.model.start_id]], device=self.device)
         answers = []
@@ -160,11 +161,11 @@ class LanguageModel:
 
     def _write_span(self, input_ids: Tensor, written: Tensor) -> tuple[list[int], float]:
         step = encoder_decoder_steps(self.model, input_ids)
-        answer, log_probability = [], 0.0
-        for _ in range(MAX_FILL_TOKENS):
+        answer, log_probability, no_text = [], 0.0, self._no_text
+        while len(answer) < MAX_FILL_TOKENS and self._has_room(written):
             log_probabilities = self._head()(step(written)).float().log_softmax(dim=-1)[0]
             best = int(log_probabilities.argmax())
-            if best in self._no_text:
+            if best in no_text:
                 break
             answer.append(best)
             log_probability += float(log_probabilities[best])
@@ -217,7 +218,9 @@ class LanguageModel:
         if self.model.layout == "decoder":
             steps, written = decoder_steps(self.model, self.context, self.learner.objective.sees_inputs_whole), read
         else:
+            self._refuse_too_long(ids)
             steps, written = encoder_decoder_steps(self.model, read), torch.full_like(read[:, :1], self.model.start_id)
+            max_new_tokens = min(max_new_tokens, self.context or max_new_tokens)
         return continue_tokens(
             steps,
             self._head(),
@@ -240,6 +243,10 @@ class LanguageModel:
         if "vocabulary" not in self.heads:
             raise UserError(f"this model does not predict words; it has the heads {', '.join(self.heads) or 'none'}")
         return self.heads["vocabulary"]
+
+    def _has_room(self, written: Tensor) -> bool:
+        """Whether the decoder has a position for one more token than those in `written` (B, T)."""
+        return self.context is None or written.shape[1] <= self.context
 
     def _refuse_too_long(self, ids: list[int]) -> None:
         if self.context is not None and len(ids) > self.context:

@@ -16,6 +16,7 @@ from lmlab.audit.collect import collect
 from lmlab.audit.epoch import epoch_figures
 from lmlab.audit.figures import figures_of, histogram_of
 from lmlab.audit.show import Report, as_json, show
+from lmlab.commands.source import with_published
 from lmlab.config.assemble import PretrainData, build_corpus, build_objective, build_tokenizer, tokenizer_facts
 from lmlab.config.build import build
 from lmlab.config.check import check
@@ -30,6 +31,7 @@ def main(config: DictConfig) -> None:
     Raises:
         UserError: a figure is impossible; the report is shown all the same.
     """
+    config = with_published(config)
     check(config)
     report = audit(config)
     if config.format == "json":

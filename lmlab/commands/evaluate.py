@@ -74,9 +74,9 @@ def score_run(config: DictConfig) -> Scored:
     keys = ("model", "objective", "corruption", "corpus", "formulation", "tuning", "seed", "tokenizer_hash")
     place, names = str(relative(run.path)), {key: summary[key] for key in keys}
     if summary["command"] == "finetune":
-        refuse_question(config, run)
+        refuse_question(config, f"{place} is fine-tuned")
         return Scored(place, names, *score_task(config, run))
-    refuse_task(config, f"{place} is pretrained")
+    refuse_task(config, f"{place} is pretrained and")
     return Scored(place, names, None, score_text(config, load_run(run)), [])
 
 
@@ -88,6 +88,7 @@ def score_published(config: DictConfig) -> Scored:
         return Scored(config.run, names, None, score_text(config, source), [])
     if "output" not in source.heads:
         refuse_task(config, config.run)
+    refuse_question(config, f"task={build(config.task).name} is asked of the head of {config.run}")
     return Scored(config.run, names | {"formulation": "head"}, *score_head(config, source))
 
 
@@ -100,7 +101,7 @@ def asked(config: DictConfig) -> dict[str, str]:
 def refuse_task(config: DictConfig, what: str) -> None:
     """Raise UserError when a task is asked for: a pre-trained run has no head for it."""
     if config.task is not None:
-        raise UserError(f"{what} and has no head for a task; train one with: lmlab finetune task=...")
+        raise UserError(f"{what} has no head for a task; train one with: lmlab finetune task=...")
 
 
 def find_source(config: DictConfig) -> RunFolder:
@@ -119,10 +120,10 @@ def of_pretrained(config: DictConfig) -> list[str]:
     return [key for key in ("objective", "corruption", "corpus", "seq_len", "max_tokens") if config[key] is not None]
 
 
-def refuse_question(config: DictConfig, run: RunFolder) -> None:
-    """Raise UserError for what can be asked of a pre-trained run only."""
+def refuse_question(config: DictConfig, what: str) -> None:
+    """Raise UserError for what can be asked of a pre-trained model only."""
     if given := of_pretrained(config):
-        raise UserError(f"{', '.join(given)}: {relative(run.path)} is fine-tuned, and is scored on a task only")
+        raise UserError(f"{what}, and these keys are for held-out text: leave out {', '.join(given)}")
 
 
 def is_finished(run: RunFolder) -> bool:
@@ -152,15 +153,21 @@ def score_head(config: DictConfig, source: LanguageModel) -> tuple[str, dict[str
     task, formulation = build(config.task, data_dir=config.data_dir, cache_dir=config.cache_dir), Head()
     learner = formulation.learner(source.model, task, source.tokenizer)
     output, wanted = source.heads["output"], getattr(task, "labels", None)
-    generic = [f"LABEL_{number}" for number in range(task.num_outputs)]
-    if output.out_features != task.num_outputs or (wanted and source.labels not in (None, wanted, generic)):
-        names = ", ".join(source.labels or generic)
-        raise UserError(f"task={task.name}: {config.run} was trained for {output.out_features} answers: {names}")
+    generic = [f"LABEL_{number}" for number in range(output.out_features)]  # of a model that was given no names
+    known = source.labels or generic
+    if output.out_features != task.num_outputs or (wanted and not (known == generic or alike(known, wanted))):
+        answers = f"{output.out_features} answers: {', '.join(known)}"
+        raise UserError(f"task={task.name}: {config.run} was trained for {answers}; the task has {task.num_outputs}")
     for name in source.heads.keys() & {"pooler", "output"}:
         learner.heads[name] = source.heads[name]
     learner.eval().to(choose_device(config.device))
     limit = source.config.trainer.micro_batch_tokens
     return task.name, *score(formulation, learner, task, evaluation_rows(task), limit)
+
+
+def alike(names: list[str], others: list[str]) -> bool:
+    """Whether two lists of labels say the same; published models write them in capitals, or not."""
+    return [name.casefold() for name in names] == [name.casefold() for name in others]
 
 
 def same_kind(trained: Task, other: Task) -> Task:

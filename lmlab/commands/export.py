@@ -64,7 +64,8 @@ def main(config: DictConfig) -> None:
         raise UserError("to=<folder> must be given: where the model is written")
     to = Path(config.to).expanduser()
     refuse_full(to)
-    run = find.resolve(config.run, can_be_exported, "a pre-trained or fine-tuned run")
+    wanted = is_finished if config.run == "latest" else can_be_exported
+    run = find.resolve(config.run, wanted, "a finished pre-trained or fine-tuned run")
     name = export(run, to)
     if config.format == "json":
         print(json.dumps({"run": str(relative(run.path)), "written_to": str(to), "class": name}))
@@ -77,6 +78,11 @@ def main(config: DictConfig) -> None:
 def can_be_exported(run: RunFolder) -> bool:
     """Whether the run has a model with a head."""
     return run.read_summary()["command"] in ("pretrain", "finetune")
+
+
+def is_finished(run: RunFolder) -> bool:
+    """Whether it has one and reached its end."""
+    return can_be_exported(run) and run.status() == "finished"
 
 
 def export(run: RunFolder, to: Path) -> str:
@@ -115,6 +121,7 @@ def as_pretrained(source: LanguageModel, asks: str) -> Trained:
     """A model with the heads of the objective `asks`."""
     tokenizer, model, node = source.tokenizer, source.model, to_plain(source.config.model)
     refuse_swapped(source.config)
+    refuse_prefix(source)
     frames = {
         "encoder": (tokenizer.cls_id, tokenizer.sep_id),
         "decoder": (None, None),
@@ -159,6 +166,15 @@ def refuse_swapped(config: DictConfig) -> None:
     for key, node in nodes(to_plain(config.objective), "objective"):
         if (positive := value_of(node, "positive")) in SWAPPED:
             raise UserError(f"{key}.positive={positive}: transformers takes label 1 for the opposite")
+
+
+def refuse_prefix(source: LanguageModel) -> None:
+    """Raise UserError for a decoder that reads its inputs in both directions: those of transformers never do."""
+    if getattr(source.model, "bidirectional_prefix", False) and source.learner.objective.sees_inputs_whole:
+        raise UserError(
+            "the decoder was trained to read its inputs in both directions (model.bidirectional_prefix=true), and"
+            " transformers would read them from left to right, with other answers: there is no class for it"
+        )
 
 
 def token_ids(trained: Trained) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from omegaconf import DictConfig
 from torch import nn
 
 from lmlab import huggingface
-from lmlab.commands.session import Session, given_keys, relative, say
+from lmlab.commands.session import Session, relative, say
+from lmlab.commands.source import refuse_words
 from lmlab.config.assemble import build_corpus, build_tokenizer, tokenizer_facts
 from lmlab.config.build import build, to_plain
 from lmlab.config.check import check, check_formulation, trait
@@ -176,15 +177,6 @@ def with_source(config: DictConfig) -> DictConfig:
     if "sees_text_whole" in config.formulation and config.formulation.sees_text_whole is None:
         config.formulation.sees_text_whole = any(trait(source.config()["objective"], "sees_inputs_whole"))
     return config
-
-
-def refuse_words(init: str, groups: tuple[str, ...], instead: str) -> None:
-    """Raise UserError when the command line gives words that the model named by `init` brings itself."""
-    if ignored := sorted({key.split(".")[0] for key in given_keys()} & set(groups)):
-        raise UserError(
-            f"{', '.join(ignored)}: a pre-trained model brings its own; these words go with {instead} "
-            f"(and init={init} says which model)"
-        )
 
 
 def find_source(config: DictConfig) -> RunFolder:

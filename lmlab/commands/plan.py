@@ -12,6 +12,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
+from lmlab.commands.source import with_published
 from lmlab.config.assemble import cache_of
 from lmlab.config.build import build, to_plain
 from lmlab.config.check import check
@@ -37,10 +38,10 @@ def main(config: DictConfig) -> None:
         check(config)
         compare_presets(config)
         return
-    objective = HydraConfig.get().runtime.choices.objective
+    config, objective = with_published(config), HydraConfig.get().runtime.choices.objective
     if objective is None:
         objective = objective_for(to_plain(config.model))
-        config = with_objective(objective)
+        config = with_published(with_objective(objective))
     check(config)
     plan = plan_of(config, objective)
     if config.format == "json":

@@ -5,15 +5,14 @@ lmlab pretrain model=t5 objective=span_corruption corpus=text corpus.path=book.t
 """
 
 import torch
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig
 
 from lmlab import huggingface
 from lmlab.audit.start import look_at_the_start
-from lmlab.commands.finetune import refuse_words
 from lmlab.commands.follow import Follower, check_followers, follow, followers
 from lmlab.commands.samples import samples
 from lmlab.commands.session import Session, relative, say
+from lmlab.commands.source import with_published
 from lmlab.config.assemble import PretrainData, build_corpus, build_learner, build_tokenizer, tokenizer_facts
 from lmlab.config.build import build, to_plain
 from lmlab.config.check import check
@@ -29,7 +28,7 @@ from lmlab.text.tokenizer import Tokenizer
 
 def main(config: DictConfig) -> float:
     """Run the experiment that `config` describes, and what follows. Returns its best validation loss, for sweepers."""
-    config = with_source(config)
+    config = with_published(config)
     check(config)
     session = Session(config)
     then = followers(session.config)
@@ -79,19 +78,6 @@ def pretrain(session: Session, then: list[Follower]) -> float:
     report(session, trainer, metrics)
     best = trainer.state.best_value
     return best if best is not None else metrics["loss"]
-
-
-def with_source(config: DictConfig) -> DictConfig:
-    """The config with the model and the tokenizer of the published model that `init` names, if it names one."""
-    if not huggingface.is_named(config.init) or config.resume not in (None, "auto"):
-        return config
-    refuse_words(config.init, ("model", "tokenizer"), "init=null")
-    source, config = huggingface.find(config.init), config.copy()
-    config.model, config.tokenizer = source.node, source.tokenizer_node
-    choices = HydraConfig.get().runtime.choices
-    with read_write(choices), open_dict(choices):  # what messages and the summary call them
-        choices.model, choices.tokenizer = source.name, "pretrained"
-    return config
 
 
 def start_from(init: str, learner: Learner, tokenizer: Tokenizer) -> None:

@@ -86,7 +86,14 @@ def first_micro_batch(batches: PretrainBatches) -> list[Batch]:
 
 def _tokenizer(config: DictConfig) -> Any:
     """A stand-in with as many tokens as are asked for, published, or configured."""
-    size = config.vocab_size or Published.of(to_plain(config.model)).vocab_size or config.tokenizer.get("vocab_size")
+    model = to_plain(config.model)
+    sizes = (
+        config.vocab_size,
+        model.get("vocab_size"),
+        Published.of(model).vocab_size,
+        config.tokenizer.get("vocab_size"),
+    )
+    size = next(filter(None, sizes), None)
     if size is None:
         raise UserError("vocab_size must be given: neither the model nor the tokenizer says how many tokens there are")
     tokenizer = stand_in_tokenizer(to_plain(config.tokenizer))

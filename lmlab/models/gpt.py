@@ -66,6 +66,11 @@ class Gpt(Decoder):
     ):
         super().__init__()
         vocab_size += -vocab_size % vocab_multiple
+        if local_window is not None and num_groups not in (None, num_layers):
+            raise ValueError(
+                f"local_window={local_window} sets every second layer apart from the others, so that num_groups="
+                f"{num_groups} cannot let neighbours share their weights: leave one of the two null"
+            )
         self.vocab_size, self.hidden_size, self.max_positions = vocab_size, hidden_size, max_positions
         self.bidirectional_prefix, self.init_std = bidirectional_prefix, init_std
         norm = partial(nn.LayerNorm, hidden_size, eps=norm_eps)

@@ -34,6 +34,7 @@ def rows(tmp_path):
     return ("corpus=local", f"corpus.path={path}")
 
 
+@pytest.mark.slow
 def test_a_model_learns_to_write_a_field_given_others(run_lmlab, rows, tmp_path):
     quick = ("objective.drop_rate=0", "objective.body_only_rate=0", "optimizer.lr=5e-3", "trainer.max_steps=300")
     done = run_lmlab("pretrain", *FIELDS, *TINY, *rows, *quick)

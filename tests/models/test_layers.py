@@ -297,6 +297,12 @@ def test_a_local_window_hides_what_is_far_from_every_second_layer():
     assert reads.tolist() == [True] * 5 + [False] * 4  # two layers of three
 
 
+def test_neighbours_cannot_share_weights_where_every_second_layer_differs():
+    Gpt(50, 16, 4, 2, max_positions=12, local_window=3, num_groups=4)
+    with pytest.raises(ValueError, match="sets every second layer apart"):
+        Gpt(50, 16, 4, 2, max_positions=12, local_window=3, num_groups=2)
+
+
 def test_a_window_of_the_whole_length_is_no_window():
     torch.manual_seed(0)
     dense = Gpt(50, 16, 2, 2, max_positions=12).eval()

@@ -14,7 +14,9 @@ from lmlab.models.layers.attention import Attention, attend
 
 
 class BandedAttention(Attention):
-    """Causal attention in which a token sees the last `window` tokens, itself included.
+    """Attention in which a token sees no more than `window` tokens back, itself included.
+
+    What lies ahead is hidden as in `Attention`: all of it, but for what a prefix LM may see.
 
     Args:
         window: how many.

@@ -1,0 +1,30 @@
+"""What `init` brings along, for the commands whose config describes a pre-training run, and for `finetune`."""
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, open_dict, read_write
+
+from lmlab import huggingface
+from lmlab.commands.session import given_keys
+from lmlab.errors import UserError
+
+
+def with_published(config: DictConfig) -> DictConfig:
+    """The config with the model and the tokenizer of the published model that `init` names, if it names one."""
+    if not huggingface.is_named(config.init) or config.resume not in (None, "auto"):
+        return config
+    refuse_words(config.init, ("model", "tokenizer"), "init=null")
+    source, config = huggingface.find(config.init), config.copy()
+    config.model, config.tokenizer = source.node, source.tokenizer_node
+    choices = HydraConfig.get().runtime.choices
+    with read_write(choices), open_dict(choices):  # what messages and the summary call them
+        choices.model, choices.tokenizer = source.name, "pretrained"
+    return config
+
+
+def refuse_words(init: str, groups: tuple[str, ...], instead: str) -> None:
+    """Raise UserError when the command line gives words that the model named by `init` brings itself."""
+    if ignored := sorted({key.split(".")[0] for key in given_keys()} & set(groups)):
+        raise UserError(
+            f"{', '.join(ignored)}: a pre-trained model brings its own; these words go with {instead} "
+            f"(and init={init} says which model)"
+        )

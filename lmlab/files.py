@@ -1,8 +1,12 @@
-"""Files that are never half-written, their hashes, the folder of the cache, and folders of the hub."""
+"""Files that are never half-written, their hashes, JSON objects, the folder of the cache, and folders of the hub."""
 
 import hashlib
+import json
 import os
 from pathlib import Path
+from typing import Any
+
+from lmlab.errors import UserError
 
 
 def atomic_write(path: Path, content: str | bytes) -> None:
@@ -17,6 +21,17 @@ def atomic_write(path: Path, content: str | bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """What a JSON file holds. Raises UserError when it cannot be read, or holds something else than an object."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no JSON object")
+    return content
 
 
 def from_hub(name: str, files: list[str], revision: str | None = None) -> tuple[Path | None, str]:

@@ -1,5 +1,6 @@
 """Models in the Hugging Face format as this lab has them: `hf:<folder or hub name>`."""
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,16 +16,16 @@ from lmlab.config.build import build, to_plain
 from lmlab.config.schema import compose
 from lmlab.errors import UserError
 from lmlab.files import from_hub
+from lmlab.formulations.head import UNLIMITED
 from lmlab.interop.families import of_config
 from lmlab.interop.family import Family
-from lmlab.interop.files import CONFIG, PATTERNS, read_config, read_tensors
+from lmlab.interop.files import CONFIG, PATTERNS, PICKLED_PATTERN, SAFE_PATTERN, read_config, read_tensors
 from lmlab.interop.rules import Rules
 from lmlab.objectives.base import Learner, Objective
 from lmlab.text.published import HOW_TO_SAVE, load_published
 from lmlab.text.tokenizer import Tokenizer
 
 PREFIX = "hf:"
-UNLIMITED = 512  # sequence length taken for a model without a limit
 
 
 def is_named(reference: Any) -> bool:
@@ -100,6 +101,8 @@ def find(reference: str) -> Source:
 def load(reference: str | Source) -> Loaded:
     """Load a model, its heads and its tokenizer, in fp32 and for evaluation.
 
+    A decoder that the class of the folder does not have gets fresh weights, and the log says so.
+
     Raises:
         UserError: something of it is missing, torn, or does not fit the rest; nothing is built then.
     """
@@ -114,13 +117,19 @@ def _load(source: Source) -> Loaded:
     tokenizer, family = load_published(source.folder), source.family
     _refuse_large_tokenizer(tokenizer, source)
     tensors = family.named(read_tensors(source.folder), source.node)
-    heads = family.heads(source.config, tensors)
+    heads = family.heads(source.config, source.node, tensors)
     with torch.device("meta"):  # shapes alone, until all weights are known to fit
         words, objective = _asked(source, family.objectives(heads), tokenizer)
         learner = Learner(build(words.model, **tokenizer_facts(tokenizer)), objective)
         learner.heads = _modules(learner, heads, tensors)
     shapes = {name: weight.shape for name, weight in learner.named_parameters()}
-    fill_in(learner, family.read(shapes, tensors, source.node, heads))
+    named = family.architecture(source.config, source.node)
+    weights = family.read(shapes, tensors, source.node, heads, named.without if named else "")
+    if len(weights) < len(shapes):
+        weights = _fresh(words, tokenizer) | weights
+        message = "%s: a %s has no decoder: that starts with fresh weights"
+        logging.getLogger(__name__).warning(message, source.reference, named.name)
+    fill_in(learner, weights)
     return Loaded(learner.eval(), tokenizer, words, _labels(source.config) if "output" in heads else None)
 
 
@@ -136,8 +145,18 @@ def fill_in(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
 # ---- small parts
 
 
+def _fresh(words: DictConfig, tokenizer: Tokenizer) -> dict[str, Tensor]:
+    """The weights of the network, by name in a learner, as a new model has them; the same every time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        model = build(words.model, **tokenizer_facts(tokenizer))
+    return {f"model.{name}": weight.detach() for name, weight in model.named_parameters()}
+
+
 def _folder(name: str) -> Path:
     """The folder itself, or the one in the hub's cache."""
+    if not name.strip():
+        raise UserError(f"{PREFIX} names no model: a folder or a name of the hub must follow, as in {PREFIX}gpt2")
     path = Path(name).expanduser()
     if path.is_dir():
         return path
@@ -147,6 +166,8 @@ def _folder(name: str) -> Path:
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name):
         raise UserError(f"{what}: there is no such folder")
     folder, reason = from_hub(name, PATTERNS)
+    if folder is not None and not any(folder.glob(SAFE_PATTERN)):
+        folder, reason = from_hub(name, [PICKLED_PATTERN])
     if folder is None:
         raise UserError(
             f"{what}: there is no such folder here, and no model of that name in the hub's cache or on the hub"
@@ -196,4 +217,7 @@ def _modules(learner: Learner, heads: Mapping[str, Rules], tensors: Mapping[str,
 def _labels(config: Mapping[str, Any]) -> list[str] | None:
     """Names of the classes in the order of their ids."""
     names = config.get("id2label") or {}
-    return [names[id] for id in sorted(names, key=int)] or None
+    try:
+        return [names[id] for id in sorted(names, key=int)] or None
+    except (TypeError, ValueError) as error:
+        raise UserError(f"config.json: id2label={names!r} does not map ids to the names of classes") from error

@@ -1,6 +1,6 @@
 """How one or two texts become the token sequence of a layout, and sequences a batch.
 
-    encoder           [CLS] a [SEP] b [SEP]      segments 0 0 0 1 1
+    encoder           [CLS] a [SEP] b [SEP]      segments 0 0 0 1 1; RoBERTa's tokenizer: <s> a </s></s> b </s>
     decoder           <eos> a <eos> b <eos>      <eos> begins a text, as it does between documents in
                                                  pre-training; a tokenizer's own start token goes before it
     encoder-decoder   encoder: as above          decoder: its start token and the same text again up to its last
@@ -74,24 +74,25 @@ class Frame:
         self.decoder_input = decoder_input if layout == "encoder-decoder" else None
         if layout == "decoder":
             has_own_start = tokenizer.bos_id is not None and tokenizer.bos_id != tokenizer.cls_id
-            self.separator = _first(tokenizer.eos_id, tokenizer.sep_id)
+            self.separator, self.between = _first(tokenizer.eos_id, tokenizer.sep_id), 1
             self.start = tokenizer.bos_id if has_own_start else self.separator
         else:
-            self.separator = _first(tokenizer.sep_id, tokenizer.eos_id)
+            self.separator, self.between = _first(tokenizer.sep_id, tokenizer.eos_id), tokenizer.separators_between
             self.start = _first(tokenizer.cls_id, tokenizer.bos_id)
 
     def room(self, num_texts: int) -> int:
         """Tokens left for the texts themselves."""
-        return self.max_length - (self.start is not None) - num_texts * (self.separator is not None)
+        num_separators = num_texts + (num_texts - 1) * (self.between - 1)
+        return self.max_length - (self.start is not None) - num_separators * (self.separator is not None)
 
     def join(self, texts: Sequence[np.ndarray]) -> Example:
         """One or two texts, cut longest first to what fits, in one sequence."""
         texts = truncate(texts, self.room(len(texts)))
         separator = [] if self.separator is None else [self.separator]
         pieces, begins = [[] if self.start is None else [self.start]], []
-        for text in texts:
+        for number, text in enumerate(texts, start=1):
             begins.append(sum(map(len, pieces)))
-            pieces.append([*text, *separator])
+            pieces.append([*text, *separator * (self.between if number < len(texts) else 1)])
         ids = np.asarray([token for piece in pieces for token in piece], dtype=np.int64)
         segments = None
         if len(texts) == 2:

@@ -1,9 +1,10 @@
 """ALBERT in the Hugging Face format (albert/albert-base-v2): layers of a group are kept once."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from lmlab.interop.bert import EMBEDDINGS, IGNORED, KEYS, NO_DECODER, TANH, TARGET, needs_segments
-from lmlab.interop.family import ACTIVATIONS, Architecture, Family, Key, Settings
+from lmlab.interop.family import ACTIVATIONS, Architecture, Config, Family, Key, Settings, refuse
 from lmlab.interop.rules import under
 
 LAYER = {
@@ -18,12 +19,22 @@ VOCABULARY = {"transform.0": "predictions.dense", "transform.2": "predictions.La
 POOLER = {"0": "albert.pooler"}
 
 
-def refuses(settings: Settings) -> Iterator[str]:
-    yield from needs_segments(settings)
-    if settings["num_groups"] is None:
-        yield "model.num_groups=null: layers are shared in groups"
+def needs_projection(settings: Settings) -> Iterator[str]:
+    """A reason against embeddings as wide as the hidden states: we then have no projection, and the format has."""
     if settings["embedding_size"] == settings["hidden_size"]:
         yield "model.embedding_size is that of the hidden states, and a projection must lie between the two"
+
+
+def read(config: Config, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings as they are, if a model of ours can have them."""
+    refuse(needs_projection(settings))
+    return settings
+
+
+def refuses(settings: Settings) -> Iterator[str]:
+    yield from (*needs_segments(settings), *needs_projection(settings))
+    if settings["num_groups"] is None:
+        yield "model.num_groups=null: layers are shared in groups"
 
 
 FAMILY = Family(
@@ -71,5 +82,6 @@ FAMILY = Family(
     fixed={"pre_norm": False, "position_offset": 0},
     theirs=NO_DECODER | {"inner_group_num": 1},
     usual={"pooler_activation": "tanh"},
+    reads=read,
     refuses=refuses,
 )

@@ -9,7 +9,7 @@ VOCABULARY = {
     "": "generator_lm_head",
 }
 DETECTOR = {"0": "discriminator_predictions.dense", "2": "discriminator_predictions.dense_prediction"}
-GELU = {"activation": "gelu"}  # whatever config.json says, the generator's head has it
+GELU = {"activation": "gelu"}  # which the generator's head has there, and the discriminator's here, in any model
 
 FAMILY = Family(
     model_types=("electra",),

@@ -30,6 +30,15 @@ ACTIVATIONS = {
 }
 SAME_AS = {"embedding_size": "hidden_size", "num_decoder_layers": "num_layers"}  # where a setting of ours is null
 
+# What may stand where the default of a key is of a type, and its name in a message.
+WHOLE = {int: "a whole number"}
+KINDS = {
+    int: WHOLE,
+    float: WHOLE | {float: "a fraction"},
+    bool: {bool: "true or false"},
+    type(None): WHOLE | {type(None): "null"},
+}
+
 
 class Key(NamedTuple):
     """A key of config.json that says what a setting of ours says.
@@ -46,6 +55,20 @@ class Key(NamedTuple):
     words: Mapping[str, str] | None = None
     also: tuple[str, ...] = ()
 
+    def problems(self, value: Any) -> Iterator[str]:
+        """What is wrong with a value of the key."""
+        if self.words is not None and value not in list(self.words):  # a list, since the value may have no hash
+            yield f"{self.name}={value!r} is not known{nearest(str(value), map(str, self.words))}"
+        elif self.words is None and type(value) not in KINDS[type(self.default)]:
+            yield f"{self.name}={value!r}, where {' or '.join(KINDS[type(self.default)].values())} is wanted"
+
+    def ours(self, value: Any) -> Any:
+        """What we call a value of the key."""
+        return value if self.words is None else self.words[value]
+
+
+TOKEN_IDS = (Key("pad_token_id", None), Key("decoder_start_token_id", None))  # which families read in their own ways
+
 
 class Architecture(NamedTuple):
     """A class of the format: the network with heads.
@@ -58,6 +81,7 @@ class Architecture(NamedTuple):
         left_out: heads of ours that it does without.
         wrapped: what stands before the names of the network here and in no other class of the family.
         without: weights of the network that the class does not have.
+        refused: why a model of the class can be neither read nor written; empty: it can be both.
     """
 
     name: str
@@ -67,6 +91,7 @@ class Architecture(NamedTuple):
     left_out: tuple[str, ...] = ()
     wrapped: str = ""
     without: str = ""
+    refused: str = ""
 
 
 TASKS = ("classification", "tagging", "span")
@@ -84,7 +109,7 @@ class Family:
         keys: our settings -> keys of config.json.
         body: the weights of the network; a function where they depend on our settings.
         architectures: the classes; those of pre-training first, of these the one with most heads first and the network
-            alone last.
+            alone last, whole and then in part.
         copies: tensors that a file may hold once more under another name -> the original.
         ignored: patterns of tensors that hold no weights.
         zeros: patterns of tensors that must be zero: the network has no place for them.
@@ -126,46 +151,61 @@ class Family:
             for name, value in self.theirs.items()
             if config.get(name, value) != value
         ]
-        settings = {}
-        for ours, key in self.keys.items():
-            value = settings[ours] = config.get(key.name, key.default)
-            if key.words is not None and value not in key.words:
-                problems.append(f"{key.name}={value!r} is not known{nearest(str(value), key.words)}")
-            elif key.words is not None:
-                settings[ours] = key.words[value]
-            problems += [
-                f"{other}={config[other]!r} and {key.name}={value!r}, which must be the same"
-                for other in key.also
-                if config.get(other, value) != value
-            ]
+        for key in (*self.keys.values(), *TOKEN_IDS):
+            value = config.get(key.name, key.default)
+            problems += [*key.problems(value), *_unequal(config, key, value)]
         if problems:
             raise UserError("config.json: " + "; ".join(problems))
+        settings = {ours: key.ours(config.get(key.name, key.default)) for ours, key in self.keys.items()}
         if offset := self.offset(config.get("pad_token_id")):
             settings["position_offset"] = offset
         return self.reads(config, settings)
 
-    def architecture(self, config: Config) -> Architecture | None:
+    def architecture(self, config: Config, settings: Settings) -> Architecture | None:
         """The class that the config names, where the family knows it; XLMRoberta... is Roberta..."""
         names = config.get("architectures") or [""]
-        return next((each for each in self.architectures if names[0].endswith(each.name)), None)
+        return next((each for each in self._fitting_first(settings) if str(names[0]).endswith(each.name)), None)
 
     @property
     def base(self) -> Architecture:
-        """The class of the network alone, whose pooler may be missing."""
-        return [each for each in self.architectures if each.asks not in TASKS][-1]
+        """The class of the whole network alone, whose pooler may be missing."""
+        return [each for each in self.architectures if each.asks not in TASKS and not each.without][-1]
 
-    def heads(self, config: Config, tensors: Tensors) -> dict[str, Rules]:
-        """The heads that a folder holds: those of the class that it names, and others whose tensors are there."""
-        named = self.architecture(config)
-        has_task = named is not None and named.asks in TASKS
-        heads = dict(named.heads) if named is not None and named.name != self.base.name else {}
+    def heads(self, config: Config, settings: Settings, tensors: Tensors) -> dict[str, Rules]:
+        """The heads that a folder holds: those of the class that it names, and others whose tensors are there.
+
+        Raises:
+            UserError: a class that has one of them has other settings by nature, or cannot be read at all.
+        """
+        named = self.architecture(config, settings)
+        if named is not None and named.refused:
+            raise UserError(f"{named.name} cannot be read: {named.refused}")
+        of_heads = self._found(settings, tensors, is_for_task=named is not None and named.asks in TASKS)
+        if named is not None and named.name != self.base.name:
+            of_heads |= dict.fromkeys(named.heads, named)
+        unlike = [reason for each in of_heads.values() for reason in _unlike(settings, each.fixed, each.name)]
+        if unlike:
+            raise UserError(f"config.json: {'; '.join(dict.fromkeys(unlike))}")
+        return {head: each.heads[head] for head, each in of_heads.items()}
+
+    def _found(self, settings: Settings, tensors: Tensors, is_for_task: bool) -> dict[str, Architecture]:
+        """Heads of pre-training whose tensors are there -> a class that has them.
+
+        One without tensors of its own, which scores by the embedding, is in every folder but those for a task.
+        """
         modules = {name.rpartition(".")[0] for name in tensors}
-        for each in self.architectures:
+        found: dict[str, Architecture] = {}
+        for each in self._fitting_first(settings):
+            if each.asks in TASKS:
+                continue
             for head, rules in each.heads.items():
-                there = modules.intersection(rules.values()) if rules else not has_task
-                if each.asks not in TASKS and head not in heads and there:
-                    heads[head] = rules
-        return heads
+                if modules.intersection(rules.values()) if rules else not is_for_task:
+                    found.setdefault(head, each)
+        return found
+
+    def _fitting_first(self, settings: Settings) -> list[Architecture]:
+        """The classes, before all others those that have no other settings by nature."""
+        return sorted(self.architectures, key=lambda each: bool(_unlike(settings, each.fixed, each.name)))
 
     def objectives(self, heads: Mapping[str, Rules]) -> list[str]:
         """What a model with these heads may have been trained with, the likeliest first: options of conf/objective."""
@@ -179,11 +219,7 @@ class Family:
         Raises:
             UserError: a tensor that should be zero is not, or one that should be a copy differs.
         """
-        tensors = {_modern(name): tensor for name, tensor in tensors.items()}
-        for wrapped in filter(None, {each.wrapped for each in self.architectures}):
-            tensors = {name.removeprefix(wrapped): tensor for name, tensor in tensors.items()}
-        if self.prefix and not any(name.startswith(self.prefix) for name in tensors):
-            tensors = {self.prefix + name: tensor for name, tensor in tensors.items()}
+        tensors = self._renamed(tensors)
         tensors = {name: tensor for name, tensor in tensors.items() if not _fits(name, self.ignored)}
         problems = [f"{name} is not zero" for name in tensors if _fits(name, self.zeros) and tensors[name].any()]
         tensors = {name: tensor for name, tensor in tensors.items() if not _fits(name, self.zeros)}
@@ -197,10 +233,20 @@ class Family:
         return tensors
 
     def read(
-        self, shapes: Mapping[str, torch.Size], tensors: Tensors, settings: Settings, heads: Mapping[str, Rules]
+        self,
+        shapes: Mapping[str, torch.Size],
+        tensors: Tensors,
+        settings: Settings,
+        heads: Mapping[str, Rules],
+        without: str = "",
     ) -> Tensors:
-        """Our weights, by name, from tensors as `named` gives them. Raises UserError when they do not fit."""
-        return to_ours(shapes, tensors, self._places(shapes, settings, heads))
+        """Our weights, by name, from tensors as `named` gives them; all but those that a class goes `without`.
+
+        Raises:
+            UserError: they do not fit.
+        """
+        found = self._places(shapes, settings, heads)
+        return to_ours(shapes, tensors, {name: place for name, place in found.items() if not _is_of(place, without)})
 
     # ---- writing
 
@@ -211,12 +257,15 @@ class Family:
         for name, key in self.keys.items():
             if key.words is not None and settings[name] not in key.words.values():
                 found.append(f"model.{name}={settings[name]} is not among those of {model_type}")
-        if (architecture := self.chosen(asks, heads)) is None:
+        architecture = self.chosen(asks, heads)
+        if architecture is None:
             classes = (f"{each.name} has {_named(each.heads)}" for each in self.architectures if _alike(each, asks))
             return [
                 *found,
                 f"there is no class with {_named(heads)} for {asks} ({', '.join(classes) or 'none at all'})",
             ]
+        if architecture.refused:
+            return [*found, f"{architecture.name} cannot be written: {architecture.refused}"]
         needed = architecture.fixed | (AS_HEADS_READ if asks in TASKS else {})
         return found + _unlike(settings, needed, architecture.name)
 
@@ -242,9 +291,9 @@ class Family:
             name: _moved(weight, *offsets) if name.endswith("embeddings.positions.weight") else weight
             for name, weight in weights.items()
         }
-        tensors = to_theirs(weights, self._places(weights, settings, architecture.heads))
-        if architecture.without:
-            tensors = {name: each for name, each in tensors.items() if not re.match(architecture.without, name)}
+        found = self._places(weights, settings, architecture.heads)
+        kept = {name: each for name, each in weights.items() if not _is_of(found[name], architecture.without)}
+        tensors = to_theirs(kept, found)
         of_heads = {other for rules in architecture.heads.values() for other in rules.values()}
         return {
             name if name.rpartition(".")[0] in of_heads else architecture.wrapped + name: tensor
@@ -252,6 +301,14 @@ class Family:
         }
 
     # ---- small parts
+
+    def _renamed(self, tensors: Tensors) -> Tensors:
+        """The tensors under the names that they have in most classes."""
+        names = {name: _modern(name) for name in tensors}
+        for wrapped in filter(None, {each.wrapped for each in self.architectures}):
+            names = {name: new.removeprefix(wrapped) for name, new in names.items()}
+        prefix = "" if any(new.startswith(self.prefix) for new in names.values()) else self.prefix
+        return {prefix + new: tensors[name] for name, new in names.items()}
 
     def _places(self, names: Mapping[str, Any], settings: Settings, heads: Mapping[str, Rules]) -> dict[str, Place]:
         rules = {f"model.{name}": other for name, other in _of(self.body, settings).items()}
@@ -270,6 +327,24 @@ def filled(settings: Settings) -> dict[str, Any]:
         name: settings[SAME_AS[name]] if value is None and name in SAME_AS else value
         for name, value in settings.items()
     }
+
+
+def refuse(reasons: Iterable[str]) -> None:
+    """Raise UserError when there is a reason why a config.json cannot be read."""
+    if listed := "; ".join(reasons):
+        raise UserError(f"config.json cannot be read: {listed}")
+
+
+def _unequal(config: Config, key: Key, value: Any) -> list[str]:
+    return [
+        f"{other}={config[other]!r} and {key.name}={value!r}, which must be the same"
+        for other in key.also
+        if config.get(other, value) != value
+    ]
+
+
+def _is_of(place: Place, pattern: str) -> bool:
+    return bool(pattern) and re.match(pattern, place.names[0]) is not None
 
 
 def _alike(architecture: Architecture, asks: str) -> bool:

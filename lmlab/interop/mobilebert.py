@@ -6,9 +6,8 @@ A block's last feed-forward network has the names of BERT's only one; those befo
 from collections.abc import Iterator
 from typing import Any
 
-from lmlab.errors import UserError
 from lmlab.interop.bert import EMBEDDINGS, IGNORED, KEYS, NO_DECODER, needs_segments
-from lmlab.interop.family import ACTIVATIONS, Architecture, Config, Family, Key, Settings
+from lmlab.interop.family import ACTIVATIONS, Architecture, Config, Family, Key, Settings, refuse
 from lmlab.interop.rules import Rules, Transposed, under
 
 BLOCK = {
@@ -60,8 +59,7 @@ def uneven_norms(settings: Settings) -> Iterator[str]:
 
 def read(config: Config, settings: dict[str, Any]) -> dict[str, Any]:
     """What attention reads."""
-    for reason in uneven_norms(settings):
-        raise UserError(f"config.json cannot be read: {reason}")
+    refuse(uneven_norms(settings))
     if config.get("use_bottleneck_attention", False):
         return settings | {"attention_input": "bottleneck"}
     is_shared = config.get("key_query_shared_bottleneck", True)
@@ -123,6 +121,10 @@ FAMILY = Family(
             "MobileBertForPreTraining", "mlm_nsp", {"vocabulary": VOCABULARY, "pair_answer": PAIR_ANSWER}, fixed=NONE
         ),
         Architecture("MobileBertForMaskedLM", "mlm", {"vocabulary": VOCABULARY}),
+        Architecture(
+            "MobileBertForNextSentencePrediction", "nsp", {"pooler": POOLER, "pair_answer": PAIR_ANSWER}, fixed=TANH
+        ),
+        Architecture("MobileBertForNextSentencePrediction", "nsp", {"pair_answer": PAIR_ANSWER}, fixed=NONE),
         Architecture("MobileBertModel", "mlm", {"pooler": POOLER}, fixed=TANH),
         Architecture("MobileBertModel", "mlm", {}, fixed=NONE),
         Architecture(

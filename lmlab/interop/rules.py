@@ -77,24 +77,20 @@ def places(names: Iterable[str], rules: Rules, layers_per_block: int = 1) -> dic
     """
     patterns = [(re.compile(re.escape(ours).replace(r"\{i\}", r"(\d+)")), theirs) for ours, theirs in rules.items()]
 
-    def find(name: str) -> tuple[re.Match, str | tuple[str, ...] | Transposed] | None:
-        matches = ((pattern.fullmatch(name), theirs) for pattern, theirs in patterns)
-        return next(((match, theirs) for match, theirs in matches if match), None)
+    def look_up(name: str, suffix: str, is_matrix: bool) -> Place | None:
+        for pattern, theirs in patterns:
+            if match := pattern.fullmatch(name):
+                number = int(match[1]) // layers_per_block if match.groups() else 0
+                parts = (theirs,) if isinstance(theirs, str) else tuple(theirs)
+                filled = tuple(part.format(i=number) + suffix for part in parts)
+                return Place(filled, isinstance(theirs, Transposed) and is_matrix)
+        return None
 
-    found: dict[str, Place | None] = {}
-    for name in names:
+    def find(name: str) -> Place | None:
         module, _, leaf = name.rpartition(".")
-        entry, suffix = (find(name), "") if find(name) else (find(module), f".{leaf}")
-        if entry is None:
-            found[name] = None
-            continue
-        match, theirs = entry
-        number = int(match[1]) // layers_per_block if match.groups() else 0
-        parts = (theirs,) if isinstance(theirs, str) else tuple(theirs)
-        is_matrix = leaf == "weight" or not suffix
-        filled = tuple(part.format(i=number) + suffix for part in parts)
-        found[name] = Place(filled, isinstance(theirs, Transposed) and is_matrix)
-    return found
+        return look_up(name, "", is_matrix=True) or look_up(module, f".{leaf}", is_matrix=leaf == "weight")
+
+    return {name: find(name) for name in names}
 
 
 def to_ours(shapes: Mapping[str, torch.Size], tensors: Mapping[str, Tensor], where: Mapping[str, Place]) -> dict:

@@ -9,6 +9,8 @@ from lmlab.interop.rules import Rules, under
 
 GATED = {"gelu": "gelu_tanh", "silu": "silu", "relu": "relu"}  # "gated-gelu" means the approximation by tanh
 
+DECODER = r"decoder\."  # of classes that have the encoder alone
+
 AGAIN = {"formulation.decoder_input": "text"}  # the decoder reads the text again
 
 
@@ -58,7 +60,7 @@ def copies(settings: Settings) -> dict[str, str]:
 
 def read(config: Config, settings: dict[str, Any]) -> dict[str, Any]:
     """`feed_forward_proj` says both the activation and whether there is a gate."""
-    *gate, word = config.get("feed_forward_proj", "relu").split("-")
+    *gate, word = str(config.get("feed_forward_proj", "relu")).split("-")
     words = GATED if gate else ACTIVATIONS
     if gate not in ([], ["gated"]) or word not in words:
         known = ", ".join([*ACTIVATIONS, *(f"gated-{each}" for each in GATED)])
@@ -106,13 +108,13 @@ FAMILY = Family(
     body=body,
     architectures=(
         Architecture("T5ForConditionalGeneration", "span_corruption", {"vocabulary": {"": "lm_head"}}),
-        Architecture("T5Model", "denoising", {}),
+        Architecture("T5Model", "span_corruption", {}),
+        Architecture("T5EncoderModel", "denoising", {}, without=DECODER),  # whose tokenizer may lack sentinels
         Architecture(
             "T5ForSequenceClassification",
             "classification",
-            {"pooler": {"0": "classification_head.dense"}, "output": {"": "classification_head.out_proj"}},
-            fixed=AGAIN,
-            wrapped="transformer.",
+            {"output": {"": "classification_head.out_proj"}},
+            refused="its head has a dense layer below the last, which a T5 has not here",
         ),
         Architecture(
             "T5ForTokenClassification",
@@ -120,7 +122,7 @@ FAMILY = Family(
             {"output": {"": "classifier"}},
             fixed={"formulation.decoder_input": "none"},
             wrapped="transformer.",
-            without=r"decoder\.",
+            without=DECODER,
         ),
         Architecture("T5ForQuestionAnswering", "span", {"output": {"": "qa_outputs"}}, fixed=AGAIN),
     ),

@@ -44,12 +44,14 @@ def _framing(tokenizer: Any, start: int | None, end: int | None) -> dict[str, An
     def special(id: int | None, segment: int) -> list[dict]:
         return [] if id is None else [{"SpecialToken": {"id": tokenizer.token(id), "type_id": segment}}]
 
+    more = tokenizer.separators_between - 1
+
     def text(name: str, segment: int) -> list[dict]:
         return [{"Sequence": {"id": name, "type_id": segment}}, *special(end, segment)]
 
     return {
         "type": "TemplateProcessing",
         "single": [*special(start, 0), *text("A", 0)],
-        "pair": [*special(start, 0), *text("A", 0), *text("B", 1)],
+        "pair": [*special(start, 0), *text("A", 0), *special(end, 0) * more, *text("B", 1)],
         "special_tokens": {name: {"id": name, "ids": [id], "tokens": [name]} for name, id in ids.items()},
     }

@@ -1,6 +1,6 @@
 """Tokenizers as published models keep them: a tokenizer.json, or the older files that say the same."""
 
-import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 
 from lmlab.errors import UserError
+from lmlab.files import read_json_object
 from lmlab.text.tokenizer import Tokenizer, roles_beside
 
 SENTENCEPIECE = ("spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
@@ -33,16 +34,21 @@ def load_published(folder: Path) -> Tokenizer:
         backend = _byte_pairs(folder, _settings(folder))
     if backend is None:
         raise UserError(_no_tokenizer(folder))
-    tokenizer = Tokenizer(backend, roles_beside(folder / "tokenizer.json"))
+    given = roles_beside(folder / "tokenizer.json")
+    tokenizer = Tokenizer(backend, given)
     names = [tokenizer.token(id) for id in sorted(tokenizer.special_ids)]
     mask = tokenizer.roles.get("mask")  # RoBERTa's takes the space before it, which the word that it hides would have
     backend.add_special_tokens([AddedToken(name, lstrip=name == mask == "<mask>", normalized=False) for name in names])
-    return Tokenizer(backend, tokenizer.roles)
+    _add_tokens(backend, folder / "added_tokens.json", given.values())
+    return Tokenizer(backend, tokenizer.roles | given)
 
 
 def _word_piece(path: Path, settings: dict[str, Any]) -> tokenizers.Tokenizer:
     """BERT's, by the rules of google-research/bert."""
-    words = path.read_text("utf-8").splitlines()
+    try:
+        words = path.read_text("utf-8").removesuffix("\n").split("\n")  # other ends of lines are tokens
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
     backend = tokenizers.Tokenizer(models.WordPiece({word: id for id, word in enumerate(words)}, unk_token="[UNK]"))
     backend.normalizer = normalizers.BertNormalizer(
         lowercase=settings.get("do_lower_case", True),
@@ -61,6 +67,8 @@ def _byte_pairs(folder: Path, settings: dict[str, Any]) -> tokenizers.Tokenizer:
         vocabulary, merges = models.BPE.read_file(*files)
     except Exception as error:  # the package raises bare Exception
         raise UserError(f"{folder}: vocab.json and merges.txt cannot be read: {error}") from None
+    if not vocabulary:
+        raise UserError(f"{folder}: vocab.json holds no tokens")
     if any(token.endswith(WORD_END) for token in vocabulary):
         model = models.BPE(vocabulary, merges, unk_token="<unk>", end_of_word_suffix=WORD_END)
         backend = tokenizers.Tokenizer(model)
@@ -76,7 +84,19 @@ def _byte_pairs(folder: Path, settings: dict[str, Any]) -> tokenizers.Tokenizer:
 
 def _settings(folder: Path) -> dict[str, Any]:
     path = folder / "tokenizer_config.json"
-    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return read_json_object(path) if path.is_file() else {}
+
+
+def _add_tokens(backend: tokenizers.Tokenizer, path: Path, special: Collection[str]) -> None:
+    """The tokens of added_tokens.json, each of which must have the next id, or have the one that it says already."""
+    ids = read_json_object(path) if path.is_file() else {}
+    if odd := [token for token, id in ids.items() if type(id) is not int]:
+        raise UserError(f"{path}: the id of {odd[0]!r} must be a whole number, not {ids[odd[0]]!r}")
+    for token in sorted(ids, key=ids.get):
+        is_special = token in special
+        backend.add_tokens([AddedToken(token, special=is_special, normalized=not is_special)])
+        if (id := backend.token_to_id(token)) != ids[token]:
+            raise UserError(f"{path}: {token!r} is to have the id {ids[token]}, and would have {id} after the others")
 
 
 def _no_tokenizer(folder: Path) -> str:

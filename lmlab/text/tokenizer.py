@@ -14,7 +14,7 @@ import tokenizers
 from tokenizers import decoders, normalizers, pre_tokenizers
 
 from lmlab.errors import UserError
-from lmlab.files import atomic_write
+from lmlab.files import atomic_write, read_json_object
 from lmlab.text.marks import word_starts
 from lmlab.text.unigram import unigram_normalizer, unigram_pre_tokenizer
 from lmlab.text.words import valid_unicode
@@ -54,6 +54,8 @@ class Tokenizer:
         pad_id, unk_id, cls_id, sep_id, mask_id, bos_id, eos_id: int, or None where the tokenizer has no such
             token. One without its own beginning and end of text uses cls and sep for them.
         sentinel_ids: ids of `<extra_id_0>`, `<extra_id_1>`, ... (T5), maybe empty.
+        separators_between: how many separators stand between two texts: two where the tokenizer's own rule says so
+            (RoBERTa, BART), else one.
         special_ids: every id that stands for no text, or for text that is not known.
         structural_ids: those of them that stand for no text: what may be read but never hidden or asked for.
     """
@@ -72,6 +74,7 @@ class Tokenizer:
         self.cls_id, self.sep_id = ids["cls"], ids["sep"]
         self.bos_id = ids["cls"] if ids["bos"] is None else ids["bos"]
         self.eos_id = ids["sep"] if ids["eos"] is None else ids["eos"]
+        self.separators_between = 2 if backend.num_special_tokens_to_add(is_pair=True) == 4 else 1
         sentinels = takewhile(vocabulary.__contains__, (f"<extra_id_{number}>" for number in count()))
         self.sentinel_ids = [vocabulary[name] for name in sentinels]
         added = {id for id, token in backend.get_added_tokens_decoder().items() if token.special}
@@ -256,11 +259,14 @@ def _well_known_roles(backend: tokenizers.Tokenizer) -> dict[str, str]:
 
 
 def roles_beside(path: Path) -> dict[str, str]:
-    """Role -> token, from the two files that Hugging Face keeps beside a tokenizer.json."""
+    """Role -> token, from the two files that Hugging Face keeps beside a tokenizer.json.
+
+    Raises UserError when one of them holds no JSON object.
+    """
     roles = {}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         file = path.with_name(name)
-        content = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+        content = read_json_object(file) if file.is_file() else {}
         for role in ROLE_NAMES:
             token = content.get(f"{role}_token")
             token = token.get("content") if isinstance(token, dict) else token

@@ -7,11 +7,13 @@ import pytest
 
 from lmlab.formulations.sequences import Frame, truncate
 
-BERT = SimpleNamespace(pad_id=0, cls_id=1, sep_id=2, bos_id=1, eos_id=2)  # also what the lab trains
-GPT2 = SimpleNamespace(pad_id=None, cls_id=None, sep_id=None, bos_id=9, eos_id=9)
-LLAMA = SimpleNamespace(pad_id=None, cls_id=None, sep_id=None, bos_id=8, eos_id=9)
-T5 = SimpleNamespace(pad_id=0, cls_id=None, sep_id=None, bos_id=None, eos_id=9)
-BARE = SimpleNamespace(pad_id=0, cls_id=None, sep_id=None, bos_id=None, eos_id=None)
+# As BERT also what the lab trains.
+BERT = SimpleNamespace(pad_id=0, cls_id=1, sep_id=2, bos_id=1, eos_id=2, separators_between=1)
+ROBERTA = SimpleNamespace(pad_id=0, cls_id=1, sep_id=2, bos_id=1, eos_id=2, separators_between=2)
+GPT2 = SimpleNamespace(pad_id=None, cls_id=None, sep_id=None, bos_id=9, eos_id=9, separators_between=1)
+LLAMA = SimpleNamespace(pad_id=None, cls_id=None, sep_id=None, bos_id=8, eos_id=9, separators_between=1)
+T5 = SimpleNamespace(pad_id=0, cls_id=None, sep_id=None, bos_id=None, eos_id=9, separators_between=1)
+BARE = SimpleNamespace(pad_id=0, cls_id=None, sep_id=None, bos_id=None, eos_id=None, separators_between=1)
 A, B = np.array([11, 12, 13]), np.array([21, 22])
 
 
@@ -19,6 +21,8 @@ A, B = np.array([11, 12, 13]), np.array([21, 22])
     ("layout", "tokenizer", "ids"),
     [
         ("encoder", BERT, [1, 11, 12, 13, 2, 21, 22, 2]),
+        ("encoder", ROBERTA, [1, 11, 12, 13, 2, 2, 21, 22, 2]),
+        ("encoder-decoder", ROBERTA, [1, 11, 12, 13, 2, 2, 21, 22, 2]),
         ("encoder", GPT2, [9, 11, 12, 13, 9, 21, 22, 9]),
         ("encoder", BARE, [11, 12, 13, 21, 22]),
         ("decoder", BERT, [2, 11, 12, 13, 2, 21, 22, 2]),
@@ -84,3 +88,8 @@ def test_the_pooled_position_is_the_first_token_or_that_of_the_last_real_one(lay
         assert "attention_mask" not in inputs
     else:
         assert inputs["attention_mask"].tolist() == [[True] * 5, [True] * 3 + [False] * 2]
+
+
+def test_both_separators_find_room():
+    frame = Frame("encoder", ROBERTA, 8)
+    assert len(frame.join([A, B]).ids) == 8 and frame.room(2) == 4 and frame.room(1) == 6

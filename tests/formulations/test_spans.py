@@ -16,6 +16,7 @@ class Words:
     """A tokenizer with one token a word."""
 
     pad_id, cls_id, sep_id, bos_id, eos_id = 0, 1, 2, 1, 2
+    separators_between = 1
 
     def encode_batch(self, texts):
         return [np.arange(10, 10 + len(text.split())) for text in texts]

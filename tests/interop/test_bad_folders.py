@@ -4,14 +4,17 @@ import json
 import os
 import pickle
 import shutil
+from pathlib import Path
 
 import pytest
 import tokenizers
 import torch
 from safetensors.torch import load_file, save_file
 
+from lmlab import load
 from lmlab.cli import main
 from lmlab.config.build import build
+from lmlab.errors import UserError
 from lmlab.interop.bert import FAMILY
 from lmlab.interop.files import write_folder
 
@@ -148,6 +151,72 @@ def torn_config(folder):
     (folder / "config.json").write_text('{"model_type": "bert"')
 
 
+def broken_tokenizer_config(folder):
+    (folder / "tokenizer_config.json").write_text("{broken")
+
+
+def list_of_special_tokens(folder):
+    (folder / "special_tokens_map.json").write_text("[1]")
+
+
+def vocabulary_of_bytes(folder):
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.txt").write_bytes(b"[PAD]\n\xff\xfe\n")
+
+
+def empty_vocabulary(folder):
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.json").write_text("{}")
+    (folder / "merges.txt").write_text("")
+
+
+def added_token_out_of_order(folder):
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.txt").write_text("\n".join(WORDS) + "\n")
+    (folder / "added_tokens.json").write_text('{"<new>": 30}')
+
+
+def added_token_without_id(folder):
+    added_token_out_of_order(folder)
+    (folder / "added_tokens.json").write_text('{"<new>": "20"}')
+
+
+def list_of_files(folder):
+    (folder / "model.safetensors").rename(folder / "a.safetensors")
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": ["a.safetensors"]}')
+
+
+def list_for_a_word(folder):
+    change_config(folder, hidden_act=["gelu"])
+
+
+def word_for_a_number(folder):
+    change_config(folder, hidden_size="10", layer_norm_eps="tiny")
+
+
+def null_for_a_number(folder):
+    change_config(folder, hidden_size=None)
+
+
+def odd_padding(folder):
+    change_config(folder, pad_token_id="0")
+
+
+def pointer(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4\n")
+
+
+def pointer_for_safetensors(folder):
+    pointer(folder)
+    (folder / "pytorch_model.bin").rename(folder / "model.safetensors")
+
+
+def no_pickle(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_text("<html>Not found</html>")
+
+
 FAULTS = {
     without_some: ["missing (4)", "bert.encoder.layer.1.output.dense.weight"],
     with_more: ["left over (2)", "bert.encoder.layer.7.output.dense.bias", "strange"],
@@ -169,6 +238,20 @@ FAULTS = {
     lost_shard: ["model-00001-of-00002.safetensors"],
     no_config: ["holds no config.json"],
     torn_config: ["config.json cannot be read"],
+    broken_tokenizer_config: ["tokenizer_config.json cannot be read"],
+    list_of_special_tokens: ["special_tokens_map.json holds no JSON object"],
+    vocabulary_of_bytes: ["vocab.txt cannot be read"],
+    empty_vocabulary: ["vocab.json holds no tokens"],
+    added_token_out_of_order: ["added_tokens.json: '<new>' is to have the id 30, and would have 20"],
+    added_token_without_id: ["added_tokens.json: the id of '<new>' must be a whole number, not '20'"],
+    list_of_files: ["model.safetensors.index.json: weight_map"],
+    list_for_a_word: ["hidden_act=['gelu'] is not known"],
+    word_for_a_number: ["hidden_size='10', where a whole number is wanted", "layer_norm_eps='tiny', where a whole"],
+    null_for_a_number: ["hidden_size=None, where a whole number is wanted"],
+    odd_padding: ["pad_token_id='0', where a whole number or null is wanted"],
+    pointer: ["pytorch_model.bin is a pointer of git-lfs", "git lfs pull"],
+    pointer_for_safetensors: ["model.safetensors is a pointer of git-lfs"],
+    no_pickle: ["pytorch_model.bin cannot be read: it is no file of torch.save"],
 }
 
 
@@ -222,9 +305,70 @@ def test_words_that_the_folder_brings_itself_are_refused(command, folder, lmlab)
 
 
 def test_a_name_that_is_neither_here_nor_on_the_hub(lmlab, tmp_path):
-    for name, part in (("no-such/model", "hub's cache"), ("./nowhere", "no such folder"), ("../bert/a/b", "no such")):
+    for name, part in (("no-such/model", "hub's cache"), ("./nowhere", "no such folder"), ("../bert/a/b", "no such"),
+                       ("", "hf: names no model")):  # fmt: skip
         returned, told = lmlab("fill", "a [MASK]", f"run=hf:{name}")
         assert returned == 1 and part in told
+
+
+@pytest.mark.parametrize("on_hub", ["model.safetensors", "pytorch_model.bin"])
+def test_pickles_are_fetched_where_there_is_nothing_else(on_hub, folder, tmp_path, monkeypatch):
+    asked = []
+
+    def download(name, revision, allow_patterns):
+        asked.append(allow_patterns)
+        return folder
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    if on_hub == "pytorch_model.bin":
+        torch.save(tensors(folder), folder / on_hub)
+        (folder / "model.safetensors").unlink()
+    assert load("hf:some/model").tokenizer.vocab_size == 20
+    pickles = [["pytorch_model*.bin"]] if on_hub == "pytorch_model.bin" else []
+    assert asked == [["*.json", "*.txt", "model*.safetensors"], *pickles]
+
+
+# ---- the folder that is written
+
+
+@pytest.mark.parametrize("there", ["new/er", "empty", ".", "link"])
+def test_a_folder_is_written_where_none_or_an_empty_one_is(there, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to("empty")
+    monkeypatch.chdir(tmp_path / "empty" if there == "." else tmp_path)
+    write_folder(Path(there), {"config.json": "{}"}, {"weight": torch.ones(2)})
+    assert sorted(os.listdir(there)) == ["config.json", "model.safetensors"]  # where the person stands, too
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(os.listdir(tmp_path)) == ["empty", "link", *(["new"] if there == "new/er" else [])]
+
+
+@pytest.mark.parametrize(
+    ("to", "told"),
+    [
+        ("file", "is a file"),
+        ("file/x", "cannot be written"),
+        ("full", "is not empty"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_told_of(to, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("text")
+    (tmp_path / "full" / "inner").mkdir(parents=True)
+    with pytest.raises(UserError, match=f"to={to} .*{told}"):
+        write_folder(Path(to), {"config.json": "{}"}, {"weight": torch.ones(2)})
+    assert sorted(os.listdir(tmp_path)) == ["file", "full"] and os.listdir("full") == ["inner"]
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_nothing_is_left_of_a_folder_that_fails_half_way(is_there, tmp_path):
+    if is_there:
+        (tmp_path / "new").mkdir()
+    with pytest.raises(RuntimeError, match="Contiguous"):  # which a sparse matrix never is
+        write_folder(tmp_path / "new", {"config.json": "{}"}, {"weight": torch.ones(2).to_sparse()})
+    assert [path.name for path in tmp_path.rglob("*")] == (["new"] if is_there else [])
+
+
+# ---- the same model in other files
 
 
 def test_other_files_of_the_same_model(folder, lmlab, tmp_path):

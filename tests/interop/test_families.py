@@ -1,6 +1,7 @@
 """Each family against an independent implementation: transformers, through a saved folder in both directions."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from torch import Tensor, nn
 
 import lmlab
 from lmlab.commands.export import Trained, settings_of, write
+from lmlab.errors import UserError
 from lmlab.huggingface import find
-from lmlab.interop import electra
+from lmlab.interop import electra, t5
 from lmlab.models.bert import Bert
 
 transformers = pytest.importorskip("transformers")
@@ -42,14 +44,40 @@ class Case:
         classes: what they end with.
         settings: of its config.
         segments: it tells two segments apart.
+        others: heads of classes that have others than `HEADS` says.
     """
 
     name: str
     classes: list[str]
     settings: dict[str, Any]
     segments: bool = False
+    others: dict[str, set[str]] = field(default_factory=dict)
+
+    def heads(self, ending: str) -> set[str]:
+        """Those that a class has."""
+        return self.others.get(ending, HEADS[ending])
 
 
+HEADS = {
+    "Model": {"pooler"},
+    "ForMaskedLM": {"vocabulary"},
+    "LMHeadModel": {"vocabulary"},
+    "ForConditionalGeneration": {"vocabulary"},
+    "ForPreTraining": {"vocabulary", "pooler", "pair_answer"},
+    "ForNextSentencePrediction": {"pooler", "pair_answer"},
+    "ForSequenceClassification": {"pooler", "output"},
+    "ForTokenClassification": {"output"},
+    "ForQuestionAnswering": {"output"},
+}
+TIED = {"Model": {"vocabulary"}}  # the embedding, which scores in other classes
+NO_POOLER = {"Model": set(), "ForSequenceClassification": {"output"}, "ForNextSentencePrediction": {"pair_answer"}}
+# What a class has and does not tell: a pooler is told by what reads it, the vocabulary of a network alone by nothing.
+UNTOLD = {
+    "Model": {"vocabulary"},
+    "ForPreTraining": {"pooler"},
+    "ForNextSentencePrediction": {"pooler"},
+    "ForSequenceClassification": {"pooler"},
+}
 TASKS = ["ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering"]
 CASES = [
     Case("Bert", ["Model", "ForMaskedLM", "ForPreTraining", "ForNextSentencePrediction", *TASKS], ENCODER, True),
@@ -58,23 +86,27 @@ CASES = [
     Case("Albert", ["Model", "ForMaskedLM", "ForPreTraining", *TASKS],
          {**ENCODER, "embedding_size": 24, "num_hidden_groups": 2}, True),
     Case("DistilBert", ["Model", "ForMaskedLM", *TASKS],
-         {"dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 48, "max_position_embeddings": 24}),
-    Case("Electra", ["Model", "ForMaskedLM", "ForPreTraining", *TASKS], {**ENCODER, "embedding_size": 24}, True),
-    Case("MobileBert", ["Model", "ForMaskedLM", "ForPreTraining", *TASKS], MOBILE, True),
-    Case("MobileBert", ["Model", "ForSequenceClassification"], {**MOBILE, **TINY_MOBILE}, True),
+         {"dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 48, "max_position_embeddings": 24},
+         others={"Model": set()}),
+    Case("Electra", ["Model", "ForMaskedLM", "ForPreTraining", *TASKS], {**ENCODER, "embedding_size": 24}, True,
+         {"Model": set(), "ForPreTraining": {"rtd"}}),
+    Case("MobileBert", ["Model", "ForMaskedLM", "ForPreTraining", "ForNextSentencePrediction", *TASKS], MOBILE, True),
+    Case("MobileBert", ["Model", "ForNextSentencePrediction", "ForSequenceClassification"],
+         {**MOBILE, **TINY_MOBILE}, True, NO_POOLER),
     Case("MobileBert", ["ForMaskedLM"], {**MOBILE, "intra_bottleneck_size": 32, "key_query_shared_bottleneck": False,
                                          "normalization_type": "layer_norm", "layer_norm_eps": 1e-5}, True),
-    Case("OpenAIGPT", ["Model", "LMHeadModel", "ForSequenceClassification"], GPT),
-    Case("GPT2", ["Model", "LMHeadModel", *TASKS], {**GPT, "n_inner": 48}),
-    Case("T5", ["Model", "ForConditionalGeneration", "ForQuestionAnswering"], T5),
+    Case("OpenAIGPT", ["Model", "LMHeadModel", "ForSequenceClassification"], GPT, others=NO_POOLER | TIED),
+    Case("GPT2", ["Model", "LMHeadModel", *TASKS], {**GPT, "n_inner": 48}, others=NO_POOLER | TIED),
+    Case("T5", ["Model", "ForConditionalGeneration", "ForTokenClassification", "ForQuestionAnswering"], T5,
+         others=NO_POOLER),
     Case("T5", ["ForConditionalGeneration"],
          {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}),
-    Case("Bart", ["Model", "ForConditionalGeneration", "ForSequenceClassification", "ForQuestionAnswering"], BART),
+    Case("Bart", ["Model", "ForConditionalGeneration", "ForSequenceClassification", "ForQuestionAnswering"], BART,
+         others=TIED),
 ]  # fmt: skip
+ENCODERS = {"T5ForTokenClassification", "T5EncoderModel"}  # classes of T5 without its decoder
 CLASSES = [
-    pytest.param(
-        case, f"{case.name}{ending}", id=f"{case.name}{ending}{'-v1.1' * ('feed_forward_proj' in case.settings)}"
-    )
+    pytest.param(case, ending, id=f"{case.name}{ending}{'-v1.1' * ('feed_forward_proj' in case.settings)}")
     for case in CASES
     for ending in case.classes
 ]
@@ -127,7 +159,8 @@ def shifted(ids: Tensor, start: int = 0) -> Tensor:
 
 def their_answers(model: nn.Module, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """The hidden states, (layers, B, T, H), and what each head of a model of transformers says."""
-    makes_own = type(model).__name__.endswith(("ForSequenceClassification", "ForQuestionAnswering"))
+    name = type(model).__name__
+    makes_own = name.endswith(("ForSequenceClassification", "ForQuestionAnswering")) or name in ENCODERS
     if model.config.is_encoder_decoder and not makes_own:
         inputs = inputs | {"decoder_input_ids": shifted(inputs["input_ids"])}
     with torch.no_grad():
@@ -142,6 +175,7 @@ def their_answers(model: nn.Module, inputs: dict[str, Tensor]) -> dict[str, Tens
         "pooler": ("pooler_output",),
     }
     answers = {head: next((found[name] for name in kinds if name in found), None) for head, kinds in names.items()}
+    answers = {head: answer for head, answer in answers.items() if answer is not None}
     return answers | {"states": torch.stack(found.get("decoder_hidden_states") or found["hidden_states"])}
 
 
@@ -151,7 +185,7 @@ def our_answers(source: lmlab.loading.LanguageModel, name: str, inputs: dict[str
     given = {"input_ids": inputs["input_ids"], "attention_mask": mask}
     if "token_type_ids" in inputs:
         given["segment_ids"] = inputs["token_type_ids"]
-    if model.layout == "encoder-decoder":
+    if model.layout == "encoder-decoder" and name not in ENCODERS:
         given["decoder_input_ids"] = shifted(inputs["input_ids"], model.start_id)
     with torch.no_grad():
         states = torch.stack(model.hidden_states(**given))
@@ -165,37 +199,87 @@ def our_answers(source: lmlab.loading.LanguageModel, name: str, inputs: dict[str
     return answers | {"states": states} | ({"pooler": pooled} if "pooler" in heads else {})
 
 
-def compare(ours: dict[str, Tensor], theirs: dict[str, Tensor], mask: Tensor) -> None:
-    """At real positions."""
+def compare(ours: dict[str, Tensor], theirs: dict[str, Tensor], heads: set[str], mask: Tensor) -> None:
+    """The hidden states and what the heads say, at real positions."""
     mask = mask.bool()
-    assert ours["states"].shape == theirs["states"].shape
-    torch.testing.assert_close(ours.pop("states")[:, mask], theirs.pop("states")[:, mask], **TOLERANCE)
-    for head, answer in ours.items():
-        if (other := theirs[head]) is not None:
-            chosen = mask if answer.shape[:2] == mask.shape else slice(None)
-            torch.testing.assert_close(answer[chosen], other[chosen], **TOLERANCE)
+    for name in ("states", *heads):
+        answer, other = ours[name], theirs[name]
+        assert answer.shape == other.shape
+        chosen = mask if answer.shape[:2] == mask.shape else slice(None)
+        chosen = (slice(None), mask) if name == "states" else chosen
+        torch.testing.assert_close(answer[chosen], other[chosen], **TOLERANCE)
 
 
-@pytest.mark.parametrize(("case", "name"), CLASSES)
-def test_through_a_folder_and_back(case, name, tmp_path):
+@pytest.mark.parametrize(("case", "ending"), CLASSES)
+def test_through_a_folder_and_back(case, ending, tmp_path):
     """Every hidden state and every head: theirs read by us, and what we write of it read by them."""
+    name, told = f"{case.name}{ending}", case.heads(ending) - UNTOLD.get(ending, set())
     theirs, inputs = make(case, name), inputs_of(case)
     theirs.save_pretrained(tmp_path / "theirs")
     save_tokenizer(tmp_path / "theirs")
     ours = lmlab.load(f"hf:{tmp_path}/theirs")
+    assert set(ours.heads) == case.heads(ending)
     expected = their_answers(theirs, inputs)
-    compare(our_answers(ours, name, inputs), dict(expected), inputs["attention_mask"])
+    compare(our_answers(ours, name, inputs), expected, told, inputs["attention_mask"])
 
     source = find(f"hf:{tmp_path}/theirs")
-    named = source.family.architecture(source.config) or source.family.architectures[0]
+    named = source.family.architecture(source.config, source.node) or source.family.architectures[0]
     settings = settings_of(source.node, ours.model)
     trained = Trained(ours.learner, ours.tokenizer, source.node["_target_"], named.asks, settings, (1, 2))
     written = write(trained, tmp_path / "ours")
     again, report = getattr(transformers, written).from_pretrained(tmp_path / "ours", output_loading_info=True)
+    assert not told or written == name.removeprefix("XLM")
     assert not any(report.values())
-    found = their_answers(again, inputs)
-    kept = {head: answer for head, answer in found.items() if head in {"states", *ours.heads} and answer is not None}
-    compare(kept, expected, inputs["attention_mask"])
+    compare(their_answers(again, inputs), expected, told, inputs["attention_mask"])
+
+
+def test_the_encoder_of_t5_alone(tmp_path, caplog):
+    """It is read with a decoder, which has the weights of a new one, the same every time."""
+    case = next(case for case in CASES if case.name == "T5")
+    theirs, inputs = make(case, "T5EncoderModel"), inputs_of(case)
+    theirs.save_pretrained(tmp_path)
+    save_tokenizer(tmp_path)
+    ours, again = lmlab.load(f"hf:{tmp_path}"), lmlab.load(f"hf:{tmp_path}")
+    assert "T5EncoderModel has no decoder" in caplog.text and not ours.heads
+    found, expected = our_answers(ours, "T5EncoderModel", inputs), their_answers(theirs, inputs)
+    compare(found, expected, set(), inputs["attention_mask"])
+    for weight, other in zip(ours.model.parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(weight, other)
+    assert ours.model.decoder.blocks[0].feed_forward.expand.weight.std() > 0.05
+
+
+@pytest.mark.parametrize("name", ["RobertaForMaskedLM", "ElectraForMaskedLM", "ElectraForPreTraining"])
+def test_a_head_that_has_gelu_whatever_the_config_says_is_refused(name, tmp_path):
+    """Ours has the activation of the network; without the head there is nothing to refuse."""
+    case = next(case for case in CASES if name.startswith(case.name))
+    case = replace(case, settings=case.settings | {"hidden_act": "relu"})
+    save_tokenizer(tmp_path)
+    make(case, name).save_pretrained(tmp_path)
+    for names in ([name], [f"{case.name}Model"], None):
+        config = json.loads((tmp_path / "config.json").read_text())
+        (tmp_path / "config.json").write_text(json.dumps(config | {"architectures": names}))
+        with pytest.raises(UserError, match=rf"model\.activation=relu, and {name} has gelu only"):
+            lmlab.load(f"hf:{tmp_path}")
+    make(case, f"{case.name}Model").save_pretrained(tmp_path)
+    assert lmlab.load(f"hf:{tmp_path}").model
+
+
+def test_a_classifier_of_t5_is_refused_in_both_directions(tmp_path):
+    case = next(case for case in CASES if case.name == "T5")
+    make(case, "T5ForSequenceClassification").save_pretrained(tmp_path)
+    save_tokenizer(tmp_path)
+    with pytest.raises(UserError, match="T5ForSequenceClassification cannot be read: its head has a dense layer"):
+        lmlab.load(f"hf:{tmp_path}")
+    settings = t5.FAMILY.settings({}) | {"num_decoder_layers": 6}
+    (reason,) = t5.FAMILY.reasons(settings, "classification", {"output"})
+    assert reason.startswith("T5ForSequenceClassification cannot be written: its head has a dense layer")
+
+
+def test_an_albert_without_a_projection_is_refused_by_name(tmp_path):
+    case = next(case for case in CASES if case.name == "Albert")
+    make(replace(case, settings=case.settings | {"embedding_size": 32}), "AlbertModel").save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"config\.json cannot be read: model\.embedding_size is that of the hidden"):
+        lmlab.load(f"hf:{tmp_path}")
 
 
 def test_electra_generator_reads_and_scores_by_the_embeddings_of_the_discriminator(tmp_path):

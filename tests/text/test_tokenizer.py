@@ -12,7 +12,7 @@ from example_tokenizers import TEXT, TRAINERS, trained
 from tokenizers import decoders, models, pre_tokenizers, processors
 
 from lmlab.text.tokenizer import Tokenizer
-from lmlab.text.tokenizers import SPECIAL_TOKENS, Char, Pretrained
+from lmlab.text.tokenizers import BPE, SPECIAL_TOKENS, Char, Pretrained
 
 EVERY = pytest.mark.parametrize("name", TRAINERS)
 
@@ -145,3 +145,15 @@ def test_special_ids_of_published_tokenizers(tmp_path):
     again = Tokenizer.load(tmp_path / "run" / "tokenizer.json")
     assert (again.mask_id, again.eos_id, again.special_ids) == (own.mask_id, own.eos_id, own.special_ids)
     assert again.encode("text <gap> text") == [1, own.mask_id, 1]
+
+
+def test_two_separators_stand_between_texts_where_the_tokenizer_says_so():
+    backend = BPE(vocab_size=400).train(["the red dog runs over the green field"] * 20).backend
+    assert Tokenizer(backend).separators_between == 1
+    for name in ("<s>", "</s>"):
+        backend.add_special_tokens([name])
+    ends = [(name, backend.token_to_id(name)) for name in ("</s>", "<s>")]
+    backend.post_processor = tokenizers.processors.RobertaProcessing(*ends)
+    assert Tokenizer(backend).separators_between == 2
+    backend.post_processor = tokenizers.processors.BertProcessing(*ends)
+    assert Tokenizer(backend).separators_between == 1

@@ -105,6 +105,16 @@ def test_python_of_the_readme(tmp_path, monkeypatch):
 def test_every_command_and_option_of_the_words_is_named():
     for name in COMMANDS:
         assert f"lmlab {name}" in README
-    for group in ("objective", "corruption", "corpus", "tokenizer", "optimizer", "schedule", "trainer", "task"):
+    for group in (
+        "model",
+        "objective",
+        "corruption",
+        "corpus",
+        "tokenizer",
+        "optimizer",
+        "schedule",
+        "trainer",
+        "task",
+    ):
         for path in (REPOSITORY / "conf" / group).glob("*.yaml"):
             assert f"`{path.stem}`" in README, f"{group}={path.stem}"

@@ -17,6 +17,7 @@ from rich.table import Table
 from lmlab import huggingface
 from lmlab.commands.finetune import write_predictions
 from lmlab.commands.session import command_line, relative
+from lmlab.commands.source import refuse_other_fields
 from lmlab.config.assemble import PretrainData, build_corpus, build_objective
 from lmlab.config.build import build, to_plain
 from lmlab.config.check import check
@@ -212,7 +213,7 @@ def another_question(trained: DictConfig, config: DictConfig) -> DictConfig:
     Raises:
         UserError: the words do not fit each other, or the model.
     """
-    trained = trained.copy()
+    before, trained = trained, trained.copy()
     trained.trainer.eval_tokens = config.max_tokens
     if config.objective is not None:
         trained.objective, trained.corruption = config.objective, NO_CORRUPTION
@@ -222,6 +223,7 @@ def another_question(trained: DictConfig, config: DictConfig) -> DictConfig:
         trained.corpus = config.corpus
     trained.seq_len = config.seq_len or trained.seq_len
     check(trained)
+    refuse_other_fields(before, trained)
     return trained
 
 

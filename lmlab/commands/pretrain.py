@@ -5,14 +5,14 @@ lmlab pretrain model=t5 objective=span_corruption corpus=text corpus.path=book.t
 """
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from lmlab import huggingface
 from lmlab.audit.start import look_at_the_start
 from lmlab.commands.follow import Follower, check_followers, follow, followers
 from lmlab.commands.samples import samples
 from lmlab.commands.session import Session, relative, say
-from lmlab.commands.source import with_published
+from lmlab.commands.source import fields_of, refuse_other_fields, with_published
 from lmlab.config.assemble import PretrainData, build_corpus, build_learner, build_tokenizer, tokenizer_facts
 from lmlab.config.build import build, to_plain
 from lmlab.config.check import check
@@ -48,7 +48,7 @@ def pretrain(session: Session, then: list[Follower]) -> float:
     learner = build_learner(config, tokenizer)
     check_followers(then, config, run, learner, tokenizer)
     if config.init is not None and not session.resumed:
-        start_from(config.init, learner, tokenizer)
+        start_from(config, learner, tokenizer)
     data = PretrainData(config, corpus, tokenizer, learner.objective, learner.model, tokenizing(progress))
     hashes = {"data_hash": data.data_hash, "tokenizer_hash": tokenizer.hash}
     session.refuse_other_data(hashes["data_hash"])
@@ -80,11 +80,12 @@ def pretrain(session: Session, then: list[Follower]) -> float:
     return best if best is not None else metrics["loss"]
 
 
-def start_from(init: str, learner: Learner, tokenizer: Tokenizer) -> None:
+def start_from(config: DictConfig, learner: Learner, tokenizer: Tokenizer) -> None:
     """Give the learner the weights of an earlier run, which must have had the same tokenizer, or of a published model.
 
     Of a published model those heads are taken that it has; others start anew.
     """
+    init = config.init
     if huggingface.is_named(init):
         source = load(init)
         learner.model.load_state_dict(source.model.state_dict())
@@ -95,6 +96,7 @@ def start_from(init: str, learner: Learner, tokenizer: Tokenizer) -> None:
                 say(f"{init} has no head {name}: it starts with fresh weights")
         return
     run = find.resolve(init, is_pretrained, "a pre-trained model")
+    refuse_other_fields(OmegaConf.create(run.config()), config)
     if Tokenizer.load(run.path / "tokenizer.json").hash != tokenizer.hash:
         raise UserError(
             f"init={relative(run.path)}: that model was trained with another tokenizer, whose ids mean other tokens; "
@@ -139,5 +141,7 @@ def next_command(session: Session) -> str:
     if can(session.config, "fill"):
         return f'lmlab fill "Return a new [MASK] object." run={run}'
     if can(session.config, "generate"):
-        return f'lmlab generate "This function returns" run={run}'
+        fields = fields_of(session.config)
+        prompt = f"<{fields[0]}>" if fields else "This function returns"
+        return f'lmlab generate "{prompt}" run={run}'
     return f"lmlab finetune task=pydocs_topic init={run}"

@@ -5,6 +5,8 @@ from omegaconf import DictConfig, open_dict, read_write
 
 from lmlab import huggingface
 from lmlab.commands.session import given_keys
+from lmlab.config.build import to_plain
+from lmlab.config.nodes import trait
 from lmlab.errors import UserError
 
 
@@ -19,6 +21,25 @@ def with_published(config: DictConfig) -> DictConfig:
     with read_write(choices), open_dict(choices):  # what messages and the summary call them
         choices.model, choices.tokenizer = source.name, "pretrained"
     return config
+
+
+def fields_of(config: DictConfig) -> list[str] | None:
+    """The fields by which an objective over documents made of fields is asked; None: it is another objective."""
+    asks_for_fields = "record" in trait(to_plain(config.objective), "unit")
+    return list(config.corpus.fields) if asks_for_fields else None
+
+
+def refuse_other_fields(trained: DictConfig, config: DictConfig) -> None:
+    """Raise UserError where `config` asks for other fields than those that a model was trained on.
+
+    Fields are told apart by markers that follow their order.
+    """
+    known, wanted = fields_of(trained), fields_of(config)
+    if known and wanted and known != wanted:
+        raise UserError(
+            f"corpus.fields=[{','.join(wanted)}]: the model was trained on [{','.join(known)}], and knows fields by"
+            " their places in this list"
+        )
 
 
 def refuse_words(init: str, groups: tuple[str, ...], instead: str) -> None:

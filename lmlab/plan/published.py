@@ -5,10 +5,11 @@
       parameters: 110.0e+6  # as the paper says; null: it does not
       objective: mlm_nsp  # trained with; its heads are counted
       heads: null  # those of its heads that the figure counts; null: all
-      tokens: 137.0e+9  # read in training, those of the targets not counted; null: not said
+      tokens: 131.0e+9  # read in training, those of the targets not counted; null: not said
       seq_len: 512  # tokens of a sequence in training
       batch_tokens: 131072  # tokens of a step; null: not said
       flops: null  # of the training, as the paper says; null: not said
+      generator: {hidden_size: 64}  # ELECTRA's: what conf/objective/rtd.yaml takes for it
       source: "Devlin et al. 2018, arXiv:1810.04805"
 
 Every key may be left out, which says as much as null.
@@ -36,6 +37,7 @@ class Published:
     seq_len: int | None = None
     batch_tokens: int | None = None
     flops: float | None = None
+    generator: Mapping[str, Any] | None = None
     source: str = ""
 
     def __post_init__(self) -> None:

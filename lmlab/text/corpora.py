@@ -172,10 +172,13 @@ def _digest(text: str) -> bytes:
 def _cut(text: str, fraction: float) -> tuple[str, str]:
     """Cut the last `fraction` off a text, at a line end near there, else at a space, else anywhere.
 
-    Of a document made of fields the last one is cut, and both parts have all others.
+    Of a document made of fields the last one is cut, and both parts have all others; without a last one to cut, all of
+    it is for training.
     """
     if isinstance(text, FieldText):
         *others, last = text.fields
+        if len(last) < 2:
+            return text, ""
         train, validation = (FieldText([*others, part]) for part in _cut(last, fraction))
         return train, validation
     wanted = min(max(int(len(text) * (1 - fraction)), 1), len(text) - 1)

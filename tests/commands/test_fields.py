@@ -6,6 +6,7 @@ import pytest
 
 from lmlab.audit.judge import IMPOSSIBLE, OFF
 from lmlab.loading import load
+from lmlab.text.corpora import Local
 
 AUTHORS = {"Tea": "Anna Lee", "Salt": "Omar Said", "Iron": "Maria Cruz", "Rain": "John Berg"}
 FIELDS = ("model=gpt", "objective=field_lm", "corpus.fields=[title,author,text]")
@@ -83,3 +84,21 @@ def test_a_field_that_the_rows_lack_is_told_before_anything_is_written(run_lmlab
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "line 1: no field 'titel'; there are: title, author, text, did you mean 'title'?" in done.stderr
     assert not (tmp_path / "outputs").exists()
+
+
+def test_fields_in_another_order_are_refused(run_lmlab, rows, tmp_path):
+    assert run_lmlab("pretrain", *FIELDS, *TINY, *rows, "trainer.max_steps=2").returncode == 0
+    other = "corpus.fields=[text,author,title]"
+    for words in (("evaluate", "run=latest"), ("pretrain", *FIELDS[:2], *TINY, "init=outputs/pretrain")):
+        done = run_lmlab(*words, *rows, other)
+        assert done.returncode == 1 and "Traceback" not in done.stderr
+        assert "corpus.fields=[text,author,title]: the model was trained on [title,author,text]" in done.stderr
+
+
+def test_a_document_without_a_body_is_in_one_split_only(tmp_path):
+    texts = ["A long text with many words to cut. " * 9, None, "x", "Another text with many words. " * 9]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"title": f"T{n}", "text": text}) + "\n" for n, text in enumerate(texts)))
+    corpus = Local(path=str(path), fields=["title", "text"])
+    titles = {split: [each.fields[0] for each in corpus.documents(split)] for split in ("train", "validation")}
+    assert titles["train"] == ["T0", "T1", "T2", "T3"] and not {"T1", "T2"} & set(titles["validation"])

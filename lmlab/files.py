@@ -23,6 +23,14 @@ def atomic_write(path: Path, content: str | bytes) -> None:
         raise
 
 
+def share(path: Path) -> None:
+    """Give a file the permissions of any new one: safetensors writes what nobody but its owner can read."""
+    beside = path.with_name(f".{path.name}.mode")
+    beside.touch()
+    path.chmod(beside.stat().st_mode)
+    beside.unlink()
+
+
 def read_json_object(path: Path) -> dict[str, Any]:
     """What a JSON file holds. Raises UserError when it cannot be read, or holds something else than an object."""
     try:

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lmlab.errors import UserError
+from lmlab.files import share
 
 WEIGHTS, STATE, CHECKSUMS = "model.safetensors", "state.pt", "checksums.json"
 
@@ -47,6 +48,7 @@ class Checkpoints:
                 shutil.rmtree(leftover)
             temporary.mkdir()
             save_file({name: tensor.contiguous() for name, tensor in weights.items()}, temporary / WEIGHTS)
+            share(temporary / WEIGHTS)
             torch.save(state, temporary / STATE)
             checksums = {name: _checksum(temporary / name) for name in (WEIGHTS, STATE)}
             (temporary / CHECKSUMS).write_text(json.dumps(checksums))

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lmlab.errors import UserError
-from lmlab.files import read_json_object
+from lmlab.files import read_json_object, share
 
 CONFIG = "config.json"
 SAFE, PICKLED = "model.safetensors", "pytorch_model.bin"
@@ -90,6 +90,7 @@ def _fill(folder: Path, files: Mapping[str, str], tensors: Mapping[str, Tensor])
         (folder / name).write_text(content, "utf-8")
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     save_file(own, folder / SAFE, metadata={"format": "pt"})
+    share(folder / SAFE)
 
 
 def _files(folder: Path, name: str) -> list[Path]:

@@ -29,12 +29,14 @@ class Command(NamedTuple):
         summary, example: for `lmlab --help`.
         composed: Hydra makes its config from conf/<name>.yaml.
         takes_text: one argument is a text, not a setting.
+        prints: nothing is lost when it ends with the reader of its output, as `head`.
     """
 
     summary: str
     example: str
     composed: bool = True
     takes_text: bool = False
+    prints: bool = False
 
 
 COMMANDS = {
@@ -54,11 +56,13 @@ COMMANDS = {
         "let a model fill in the blanks of a text",
         'lmlab fill "Return a new [MASK] object." top_k=5',
         takes_text=True,
+        prints=True,
     ),
     "generate": Command(
         "let a model continue a text",
         'lmlab generate "The function returns" max_new_tokens=40',
         takes_text=True,
+        prints=True,
     ),
     "audit": Command(
         "measure what a model would see and be asked, beside what is expected",
@@ -67,6 +71,7 @@ COMMANDS = {
     "plan": Command(
         "parameters, FLOPs, memory and time of a run, before any is spent; --all: of every preset",
         "lmlab plan model=gpt3_175b",
+        prints=True,
     ),
     "export": Command(
         "write a run in the Hugging Face format, for transformers",
@@ -76,11 +81,13 @@ COMMANDS = {
         "a table of runs: what differs, and what came of it",
         "lmlab compare outputs/pretrain",
         composed=False,
+        prints=True,
     ),
     "data": Command(
         "list the known data sets, or fetch one for a machine without network",
         "lmlab data get squad to=data",
         composed=False,
+        prints=True,
     ),
 }
 
@@ -104,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
     typed = sys.argv
     if argv is None:
         argv = typed[1:]
-        if not argv or SHOWING & {argument.split("=")[0] for argument in argv}:
+        if _only_prints(argv):
             _end_quietly_with_the_reader()
     else:
         sys.argv = ["lmlab", *argv]
@@ -138,8 +145,13 @@ def _dispatch(argv: list[str]) -> int:
         raise UserError(f"there is no command {name!r}{hint}\nThe commands: {known} (lmlab --help)")
     if COMMANDS[name].composed:
         return _run_composed(name, rest)
-    _end_quietly_with_the_reader()
     return int(importlib.import_module(f"lmlab.commands.{name}").main(rest) or 0)
+
+
+def _only_prints(argv: list[str]) -> bool:
+    if not argv or SHOWING & {argument.split("=")[0] for argument in argv}:
+        return True
+    return argv[0] in COMMANDS and COMMANDS[argv[0]].prints
 
 
 def _end_quietly_with_the_reader() -> None:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, open_dict
 from lmlab.batch import Batch
 from lmlab.config import conf_dir
 from lmlab.config.assemble import PIECES, PretrainData, build_learner
-from lmlab.config.build import to_plain
+from lmlab.config.build import build, target_of, to_plain
 from lmlab.config.fitting import layouts_of, stand_in_tokenizer
 from lmlab.config.nodes import layout_of
 from lmlab.config.options import folders_of_job, option_files, read_option, root_groups
@@ -33,16 +33,19 @@ DOCUMENT = 40  # sentences of a document
 def objective_for(model: Mapping[str, Any]) -> str:
     """The objective with which a model was trained, else the usual one of pre-training, else the first that fits.
 
-    Raises UserError when there is none of the published name.
+    Raises UserError when there is none of the published name, or no such class of models.
     """
     name, folders = Published.of(model).objective, folders_of_job()
     known = option_files("objective", folders)
+    if name is not None and name not in known:
+        raise UserError(f"model._published_.objective: there is no objective {name!r}{nearest(name, known)}")
+    if "_target_" not in model:
+        raise UserError("model._target_ must be given: the class of the model")
+    target_of(model["_target_"], "model")  # its mistake is told with the key
     if name is None:
         usual, layout = root_groups("pretrain")["objective"], layout_of(model)
         in_turn = [usual, *known]
         return next((each for each in in_turn if layout in layouts_of(read_option("objective", each, folders))), usual)
-    if name not in known:
-        raise UserError(f"model._published_.objective: there is no objective {name!r}{nearest(name, known)}")
     return name
 
 
@@ -56,49 +59,51 @@ def with_objective(name: str) -> DictConfig:
     return config
 
 
-# --- learner and batch ---
+# --- tokenizer, learner and batch ---
 
 
-def skeleton_of(config: DictConfig) -> Learner:
-    """Model, objective and heads, without weights. Raises UserError when the size of the vocabulary is not known."""
+def tokenizer_of(config: DictConfig) -> Any:
+    """A stand-in with all special tokens and the right `vocab_size`.
+
+    `at_most` says whether that is only the most that training the tokenizer would give.
+    Raises UserError when the size of the vocabulary is not known.
+    """
+    tokenizer = stand_in_tokenizer(to_plain(config.tokenizer))
+    tokenizer.vocab_size, tokenizer.at_most = _vocab_size(config)
+    return tokenizer
+
+
+def _vocab_size(config: DictConfig) -> tuple[int, bool]:
+    """As asked for, published, or configured, else that of a tokenizer that reads no text; and `at_most`."""
+    model = to_plain(config.model)
+    if size := config.vocab_size or model.get("vocab_size") or Published.of(model).vocab_size:
+        return size, False
+    if limit := config.tokenizer.get("vocab_size"):
+        return limit, True
+    trainer = build(config.tokenizer)
+    if trainer.needs_corpus:
+        raise UserError("vocab_size must be given: neither the model nor the tokenizer says how many tokens there are")
+    return trainer.train(()).vocab_size, False
+
+
+def skeleton_of(config: DictConfig, tokenizer: Any) -> Learner:
+    """Model, objective and heads, without weights."""
     with without_weights():
-        return build_learner(config, _tokenizer(config))
+        return build_learner(config, tokenizer)
 
 
-def batches_of(config: DictConfig, learner: Learner) -> PretrainBatches:
+def batches_of(config: DictConfig, tokenizer: Any, learner: Learner) -> PretrainBatches:
     """The batches that training would make of a text of which only lengths matter.
 
-    Raises UserError when the corruption looks at the text before it begins.
+    A corruption that learns from the text finds nothing there, and hides as much.
     """
-    if learner.objective.learns:
-        raise UserError(
-            "the corruption learns from the training text, of which a plan reads none: choose another one that hides as"
-            " much"
-        )
-    return _StandInData(config, None, _tokenizer(config), learner.objective, learner.model).train_batches()
+    return _StandInData(config, None, tokenizer, learner.objective, learner.model).train_batches()
 
 
 def first_micro_batch(batches: PretrainBatches) -> list[Batch]:
     """The first micro-batch alone, a batch for each pass of the objective."""
     size = batches.micro_batch_size
     return PretrainBatches(batches.units, batches.passes, size, size, batches.seed).step(0)
-
-
-def _tokenizer(config: DictConfig) -> Any:
-    """A stand-in with as many tokens as are asked for, published, or configured."""
-    model = to_plain(config.model)
-    sizes = (
-        config.vocab_size,
-        model.get("vocab_size"),
-        Published.of(model).vocab_size,
-        config.tokenizer.get("vocab_size"),
-    )
-    size = next(filter(None, sizes), None)
-    if size is None:
-        raise UserError("vocab_size must be given: neither the model nor the tokenizer says how many tokens there are")
-    tokenizer = stand_in_tokenizer(to_plain(config.tokenizer))
-    tokenizer.vocab_size = size
-    return tokenizer
 
 
 class _StandInData(PretrainData):
@@ -118,6 +123,10 @@ class _StandInData(PretrainData):
             document_ends=np.arange(1, num_documents + 1) * len(pieces),
             num_sentences=num_tokens // SENTENCE,
         )
+
+    def _prepared(self, split: str) -> Any:
+        """The store alone: there is nothing to learn."""
+        return self.store(split)
 
     def _piece_lengths(self) -> list[int]:
         """Of one document."""

@@ -79,7 +79,7 @@ class Plan(Pretrain):
 
     vocab_size: int | None = None
     utilisation: float = 0.4
-    accelerators: dict[str, dict[str, float]] = field(default_factory=dict)
+    accelerators: dict[str, Any] = field(default_factory=dict)
     measure: bool = False
     all: bool = False
     picture: str = "outputs/plan/sizes.png"

@@ -70,7 +70,8 @@ class Corruption(ABC):
         reads: what it needs to know of a passage: "word_starts", "sentence_starts".
         mask_share, random_share: of the noise, what is shown as the mask and as a random token; None where the noise
             is not shown token by token.
-        learns: it looks at the training text before it can be called.
+        learns: it looks at the training text before it is called; without, as for `lmlab plan`, it takes the text to
+            hold nothing of what it seeks.
     """
 
     keeps_length: bool = True

@@ -88,6 +88,8 @@ class Phrase(Masking):
     def units(self, text: Passage) -> Items:
         """The phrases of a passage and the words that belong to none."""
         words = items_of(text, whole_words=True)
+        if self.finder is None:  # nothing is learnt yet: no phrase is known
+            return words
         segments = np.arange(len(words.segments)).repeat(words.segments)
         sizes = self.finder.units(text.tokens, words.first, words.first + words.lengths, segments)
         begins = sizes.cumsum() - sizes

@@ -13,6 +13,9 @@ FP32 = 4  # bytes of a number
 class Optimizer(Protocol):
     """A recipe that makes a torch optimizer for given weights.
 
+    It may have a method `state_bytes(shape: Sequence[int]) -> int`: what is kept between steps of a weight of this
+    shape in fp32. Without it, `lmlab plan` makes a step to count.
+
     Attributes:
         lr: the peak learning rate, which the schedule scales.
     """

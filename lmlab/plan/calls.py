@@ -39,25 +39,30 @@ class Call:
     trained: bool = True
 
 
-def calls_of(learner: Learner, batches: Iterable[Batch]) -> list[Call]:
-    """The calls of the forward passes of `learner` over the passes of one micro-batch, which `batches` are.
+Calls = list[Call]
+"""Of one forward pass."""
 
-    The weights of the learner are not read.
-    """
-    calls: list[Call] = []
+
+def calls_of(learner: Learner, batches: Iterable[Batch]) -> list[Calls]:
+    """The calls of `learner` in each pass over one micro-batch, which `batches` are. Its weights are not read."""
+    return [_calls(learner, batch) for batch in batches]
+
+
+def _calls(learner: Learner, batch: Batch) -> Calls:
+    """Of the forward pass that is asked about `batch`."""
+    calls: Calls = []
     model = _Model(learner.model, calls)
     heads = {name: _stand_in(head, calls) for name, head in learner.heads.items()}
-    for batch in batches:
-        question = learner.objective.passes[batch.part]
-        hidden, targets = question.ask(model, heads, batch)
-        question.losses(hidden, heads, targets)
+    question = learner.objective.passes[batch.part]
+    hidden, targets = question.ask(model, heads, batch)
+    question.losses(hidden, heads, targets)
     return calls
 
 
 class _StandIn:
     """In the place of a network, whose attributes are its own."""
 
-    def __init__(self, network: nn.Module, calls: list[Call]):
+    def __init__(self, network: nn.Module, calls: Calls):
         self.network, self.calls = network, calls
 
     def __getattr__(self, name: str) -> Any:
@@ -110,7 +115,7 @@ class _Head(_StandIn):
         return len(matrices[-1]) if matrices else hidden.shape[-1]
 
 
-def _stand_in(head: nn.Module, calls: list[Call]) -> _StandIn:
+def _stand_in(head: nn.Module, calls: Calls) -> _StandIn:
     return _Model(head, calls) if isinstance(head, Model) else _Head(head, calls)
 
 

@@ -23,6 +23,8 @@ class Network:
         parameters: by part.
         counted: those that the published figure counts.
         published: about the model.
+        repeated: of shared layers, once for every layer beyond the first that they stand in.
+        at_most: the vocabulary may be smaller: the tokenizer is trained.
     """
 
     layout: str
@@ -30,6 +32,8 @@ class Network:
     parameters: Counter[str]
     counted: int
     published: Published
+    repeated: int = 0
+    at_most: bool = False
 
     @property
     def total(self) -> int:
@@ -43,11 +47,18 @@ class Network:
     def rule_of_thumb(self, tokens: float) -> float:
         """6 N D: FLOPs of training as papers estimate them, without attention scores.
 
+        Parameters that several layers share count in N for each of them.
+        """
+        return self.per_parameter * (self.counted + self.repeated) * tokens
+
+    @property
+    def per_parameter(self) -> int:
+        """FLOP a token and parameter of the rule.
+
         A token of an encoder-decoder passes one half of it, which makes 3 N D (Brown et al. 2020, arXiv:2005.14165,
         appendix D).
         """
-        share = 0.5 if self.layout == "encoder-decoder" else 1.0
-        return PER_PARAMETER * share * self.counted * tokens
+        return PER_PARAMETER // 2 if self.layout == "encoder-decoder" else PER_PARAMETER
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ The backward pass of a product takes two of its size, for the gradients of both 
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 
 from torch import nn
 
@@ -14,7 +15,7 @@ from lmlab.models.layers.attention import Attention
 from lmlab.models.layers.banded import BandedAttention
 from lmlab.models.layers.vocabulary import VocabularyHead
 from lmlab.objectives.base import Learner
-from lmlab.plan.calls import Call
+from lmlab.plan.calls import Call, Calls
 from lmlab.plan.parts import names_of
 from lmlab.plan.uses import Text, Use, uses_of
 
@@ -38,10 +39,10 @@ class Flops:
         return self.parts.total()
 
 
-def flops_of(learner: Learner, calls: Iterable[Call]) -> Flops:
-    """The operations of the networks that a micro-batch runs through."""
+def flops_of(learner: Learner, passes: Iterable[Calls]) -> Flops:
+    """The operations of the networks that a micro-batch runs through in all of its passes."""
     names, parts, scores = names_of(learner), Counter(), 0
-    for call in calls:
+    for call in chain.from_iterable(passes):
         times = FORWARD_AND_BACKWARD if call.trained else 1
         if isinstance(call.network, VocabularyHead):
             parts[names[call.network]] += times * _vocabulary(call)

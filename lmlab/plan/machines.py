@@ -4,6 +4,7 @@ import hashlib
 import json
 import platform
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,8 @@ import torch
 from lmlab.files import atomic_write
 
 SECONDS = 1.0  # of measuring
-SIZES = {"cpu": 1024}  # rows and columns of the matrices; large enough to be near the ceiling
-OTHERS = 8192
-ON_OTHERS = torch.bfloat16  # what accelerators compute in
+CPU_SIZE, ACCELERATOR_SIZE = 1024, 8192  # rows and columns of the matrices; large enough to be near the ceiling
+ACCELERATOR_DTYPE = torch.bfloat16  # what accelerators compute in
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,18 @@ def measured_rate(device: torch.device, dtype: torch.dtype, cache_dir: Path, ane
     }
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
     path = cache_dir / "rates" / f"{key}.json"
-    if anew or not path.is_file():
-        facts["flops"] = _measure(device, dtype)
+    if not anew:
+        with suppress(OSError):  # not measured yet
+            return json.loads(path.read_text())["flops"]
+    facts["flops"] = _measure(device, dtype)
+    with suppress(OSError):  # a cache that cannot be written: measured again next time
         atomic_write(path, json.dumps(facts, indent=2))
-    return json.loads(path.read_text())["flops"]
+    return facts["flops"]
 
 
 def _measure(device: torch.device, dtype: torch.dtype) -> float:
     """The best of the products within a second: what else the machine does slows single ones down."""
-    size = SIZES.get(device.type, OTHERS)
+    size = CPU_SIZE if device.type == "cpu" else ACCELERATOR_SIZE
     matrix = torch.ones(size, size, dtype=dtype, device=device)
     _seconds(matrix)  # the first one is slower
     end, best = time.perf_counter() + SECONDS, float("inf")

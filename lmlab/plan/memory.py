@@ -9,18 +9,18 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from lmlab.engine.optimizers import Optimizer
+from lmlab.engine.optimizers import FP32, Optimizer
 from lmlab.models.layers.attention import PLAIN_UP_TO, Attention
 from lmlab.models.layers.bottleneck import SharedBottleneckProjection
 from lmlab.models.layers.dropout import Dropout
 from lmlab.models.layers.feed_forward import Activation, FeedForward
 from lmlab.models.layers.positions import RelativePositionBias
 from lmlab.models.layers.vocabulary import VocabularyHead
-from lmlab.plan.calls import Call
+from lmlab.plan.calls import Call, Calls
 from lmlab.plan.flops import extent, in_pieces
 from lmlab.plan.uses import Use, uses_of
 
-FP32, INT64 = 4, 8
+INT64 = 8  # bytes of a number
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,16 @@ class Memory:
 
 
 def memory_of(
-    learner: nn.Module, calls: Iterable[Call], optimizer: Optimizer, dtype: torch.dtype, on_cpu: bool
+    learner: nn.Module, passes: Iterable[Calls], optimizer: Optimizer, dtype: torch.dtype, on_cpu: bool
 ) -> Memory:
-    """What training takes at most; see `lmlab.engine.precision.Weights` for what is kept in fp32 beside bf16."""
+    """What training keeps, without temporaries; `lmlab.engine.precision.Weights` keeps fp32 beside bf16.
+
+    Temporaries are what a single operation needs while it runs, above all in the backward pass. They come on top.
+    """
     weights = list(learner.parameters())
     each = FP32 if dtype == torch.float32 else dtype.itemsize + FP32
     total = each * sum(weight.numel() for weight in weights)
-    return Memory(total, total, optimizer_state(optimizer, weights), Activations(dtype, on_cpu).of(calls))
+    return Memory(total, total, optimizer_state(optimizer, weights), Activations(dtype, on_cpu).of(passes))
 
 
 # --- the optimizer ---
@@ -89,7 +92,8 @@ class Activations:
     """What the forward pass keeps for the backward pass, in bytes.
 
     On a CPU as the parts of `lmlab.models` compute there. On other devices attention is taken to be fused, which keeps
-    no scores, dropout to keep a byte an element, and normalisations to be fused.
+    no scores, dropout to keep a byte an element, and normalisations to be fused. A part of a kind that is not known
+    here is taken to keep its input.
 
     Args:
         dtype: of the weights and of what is computed.
@@ -99,9 +103,12 @@ class Activations:
     def __init__(self, dtype: torch.dtype, on_cpu: bool):
         self.size, self.on_cpu = dtype.itemsize, on_cpu
 
-    def of(self, calls: Iterable[Call]) -> int:
-        """Of the networks that a micro-batch runs through, as far as they are trained."""
-        return sum(self._call(call) for call in calls if call.trained)
+    def of(self, passes: Iterable[Calls]) -> int:
+        """Of the networks that the largest pass runs through, as far as they are trained.
+
+        The trainer goes backward after each pass, which frees what it kept, before it begins the next.
+        """
+        return max(sum(self._call(call) for call in calls if call.trained) for calls in passes)
 
     def _call(self, call: Call) -> int:
         total = sum(self._use(use) for use in uses_of(call))

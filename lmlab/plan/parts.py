@@ -71,6 +71,13 @@ def attends_to_memory(stack: Stack) -> bool:
     return any(isinstance(each, Block) and each.cross_attention is not None for each in stack.modules())
 
 
+def repeated_in(model: nn.Module) -> int:
+    """Parameters of shared layers, once for every layer beyond the first that they stand in."""
+    layers = [layer for each in model.modules() if isinstance(each, Stack) for layer in each.blocks]
+    weights = [weight for layer in layers for weight in layer.parameters()]
+    return sum(weight.numel() for weight in weights) - sum(weight.numel() for weight in set(weights))
+
+
 def depths_of(model: nn.Module) -> str:
     """Layers of every stack of a model, such as "12" or "24+24"; "-" where there is no stack."""
     return "+".join(str(len(each.blocks)) for each in model.modules() if isinstance(each, Stack)) or "-"

@@ -54,12 +54,14 @@ def draw(path: Path, counts: Mapping[str, int]) -> list[Path]:
         counts: parameters by preset.
 
     Returns:
-        The files; none without matplotlib.
+        The files.
+
+    Raises:
+        ModuleNotFoundError: there is no matplotlib.
+        OSError: the files cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        return []
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10, 6.2), layout="constrained")
     axes = figure.add_subplot()
     sizes = {entry: counts.get(entry.preset, entry.parameters) for entry in RACE}

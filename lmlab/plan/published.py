@@ -1,18 +1,18 @@
 """What is published about a preset: the block `_published_` of its YAML, which the model never sees.
 
     _published_:
-      vocab_size: 30522  # rows of the embedding
-      parameters: 110.0e+6  # as the paper says; null: it does not
+      vocab_size: 30522  # tokens that there are
+      parameters: 110.0e+6  # as the paper says
       objective: mlm_nsp  # trained with; its heads are counted
-      heads: null  # those of its heads that the figure counts; null: all
-      tokens: 131.0e+9  # read in training, those of the targets not counted; null: not said
+      heads: [vocabulary]  # those of its heads that the figure counts; left out: all
+      tokens: 131.0e+9  # read in training, those of the targets not counted
       seq_len: 512  # tokens of a sequence in training
-      batch_tokens: 131072  # tokens of a step; null: not said
-      flops: null  # of the training, as the paper says; null: not said
+      batch_tokens: 131072  # tokens of a step
+      flops: 1.0e+20  # of the training, as the paper says
       generator: {hidden_size: 64}  # ELECTRA's: what conf/objective/rtd.yaml takes for it
       source: "Devlin et al. 2018, arXiv:1810.04805"
 
-Every key may be left out, which says as much as null.
+Every key may be left out: nothing is said about it.
 """
 
 from collections.abc import Mapping

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lmlab.formatting import duration, short_number
-from lmlab.plan.estimate import PF_DAY, Machine, Plan, Preset
+from lmlab.plan.estimate import PF_DAY, Machine, Network, Plan, Preset
 
 DAY = 86_400
 YEAR = 365.25 * DAY
@@ -29,11 +29,12 @@ def show(plan: Plan) -> None:
     words = "  ".join(f"{group}={option}" for group, option in plan.words.items())
     console.print(Text(f"Plan: {words}"), style="bold", soft_wrap=True)
     console.print(
-        f"{network.layout}, vocabulary of {network.vocab_size:,}; steps of {step.tokens:,} tokens in"
-        f" {step.sequences:,} sequences of {step.seq_len:,}, {step.micro_sequences:,} at a time",
+        f"{network.layout}, vocabulary of {'at most ' if network.at_most else ''}{network.vocab_size:,};"
+        f" steps of {step.tokens:,} tokens in {step.sequences:,} sequences of {step.seq_len:,},"
+        f" {step.micro_sequences:,} at a time",
         soft_wrap=True,
     )
-    for table in (_parts(plan), _memory(plan), _machines(plan), _cost(plan)):
+    for table in (_parts(plan), _memory(plan), _machines(plan), *_cost(plan)):
         console.print()
         console.print(table)
     console.print()
@@ -84,8 +85,8 @@ def _machines(plan: Plan) -> Table:
     return table
 
 
-def _cost(plan: Plan) -> Table:
-    """Of this run, and of the published one."""
+def _cost(plan: Plan) -> Iterator[Table]:
+    """Of this run, and of the published one; no table where nothing is known of either."""
     table = _table("cost of training", "tokens", "FLOPs", "PF-days")
     for tokens in _runs(plan):
         counted, rule = tokens * plan.step.flops_per_token, plan.network.rule_of_thumb(tokens)
@@ -93,7 +94,8 @@ def _cost(plan: Plan) -> Table:
         table.add_row(_rule_name(plan), short_number(tokens), _scientific(rule), _pf_days(rule))
     if (flops := plan.network.published.flops) is not None:
         table.add_row("published", "", _scientific(flops))
-    return table
+    if table.rows:
+        yield table
 
 
 def _runs(plan: Plan) -> list[float]:
@@ -103,18 +105,31 @@ def _runs(plan: Plan) -> list[float]:
 
 def _rule_name(plan: Plan) -> str:
     """6 N D; of an encoder-decoder 3 N D."""
-    return f"{plan.network.rule_of_thumb(1) / plan.network.counted:.0f} N D"
+    return f"{plan.network.per_parameter} N D"
 
 
 def _notes(plan: Plan) -> list[str]:
+    network = plan.network
     notes = [
-        "FLOPs are those of matrix products, forward and backward. Devices: as many as hold the memory in equal shares."
+        "FLOPs are those of matrix products, forward and backward. Devices: as many as hold the memory in equal"
+        " shares. Memory: without temporaries."
     ]
+    if network.at_most:
+        notes.append("Vocabulary: the tokenizer is trained, and may find fewer tokens; vocab_size= says how many.")
+    if network.repeated:
+        notes.append(f"{_rule_name(plan)}: parameters that several layers share count for each of them.")
     if not _runs(plan):
-        notes.append("How long the run takes depends on the text: no budget of steps, tokens or minutes ends it.")
-    if plan.network.published.source:
-        notes.append(f"Published: {plan.network.published.source}")
+        notes.append(f"{_endless(network)}; trainer.max_steps= or trainer.max_tokens= says how long the run takes.")
+    if network.published.source:
+        notes.append(f"Published: {network.published.source}")
     return notes
+
+
+def _endless(network: Network) -> str:
+    """Why nothing is known of the length of the run."""
+    if network.published.source:
+        return "Budget: not published"
+    return "Budget: none of steps, tokens or minutes"
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
@@ -124,6 +139,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         **plan.words,
         "layout": network.layout,
         "vocab_size": network.vocab_size,
+        "vocab_size_at_most": network.at_most,
         "seq_len": step.seq_len,
         "batch": {"sequences": step.sequences, "tokens": step.tokens, "micro_sequences": step.micro_sequences},
         "parameters": {

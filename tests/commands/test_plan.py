@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -78,12 +79,14 @@ def test_a_sentence_of_pretraining(planned, tmp_path):
     plan = planned(
         "model=bert", "objective=mlm_nsp", "optimizer=adafactor", "seq_len=128", "trainer.batch_tokens=65536",
         "trainer.max_steps=100", "utilisation=0.5", "+accelerators.Mine={flops: 1.0e+12, memory: 1.0e+9}",
+        "accelerators.A100={flops: 2.0e+12, memory: 40.0e+9}",
     )  # fmt: skip
     assert plan["batch"] == {"sequences": 512, "tokens": 65_536, "micro_sequences": 64}
     assert plan["tokens"] == 6_553_600 and plan["parameters"]["published"] is None
     assert plan["flops"]["per_step"] == pytest.approx(65_536 * plan["flops"]["per_token"])
     here, *_, mine = plan["machines"]
     assert here["memory"]["optimizer"] < 0.1 * here["memory"]["weights"]  # factored
+    assert next(each for each in plan["machines"] if each["name"] == "A100")["flops_per_second"] == 2e12
     assert mine["times"][0]["seconds"] == pytest.approx(1000 * here["times"][0]["seconds"])
     assert list(tmp_path.iterdir()) == []
 
@@ -94,6 +97,34 @@ def test_an_experiment_and_a_published_preset_with_another_budget(planned):
     assert (plan["seq_len"], plan["tokens"]) == (1024, 10 * 1024)
     plan = planned("model=gpt3_small", "trainer.max_tokens=1000000")
     assert [run["tokens"] for run in plan["training"]] == [1_000_000, 300_000_000_000]
+
+
+def test_the_size_of_a_vocabulary_is_exact_or_a_limit(planned, capsys):
+    byte, char = planned("model=bert", "tokenizer=byte"), planned("model=bert", "tokenizer=char")
+    assert (byte["vocab_size"], byte["vocab_size_at_most"]) == (5 + 256 + 100, False)
+    assert (char["vocab_size"], char["vocab_size_at_most"]) == (8192, True)
+    assert main(["plan", "model=bert", "tokenizer=char"]) == 0
+    told = capsys.readouterr().out
+    assert "vocabulary of at most 8,192" in told and "vocab_size= says how many" in told
+
+
+def test_phrases_are_hidden_at_their_rate(planned):
+    phrase, word = (
+        planned("model=ernie", "objective=mlm_nsp", f"corruption={each}") for each in ("phrase", "whole_word")
+    )
+    assert phrase["flops"] == word["flops"]
+
+
+def test_a_budget_that_is_not_published_is_not_made_up(tmp_path, planned, capsys):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text(MINE.replace("tokens: 1.0e+9, ", ""))
+    words = ("model=mine", "--config-dir", str(tmp_path))
+    plan = planned(*words)
+    assert plan["tokens"] is None and plan["training"] == [] and plan["batch"]["tokens"] == 78 * 128
+    assert main(["plan", *words]) == 0
+    told = capsys.readouterr().out
+    assert "Budget: not published; trainer.max_steps=" in told and "cost of training" not in told
+    assert planned(*words, "trainer.max_steps=10")["tokens"] == 10 * 78 * 128
 
 
 def test_the_table(capsys, monkeypatch):
@@ -131,9 +162,29 @@ def test_without_matplotlib_the_table_is_shown(monkeypatch, capsys, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     monkeypatch.setattr("lmlab.commands.plan.option_files", lambda *_: ["bert_large", "gpt1"])
     assert main(["plan", "all=true"]) == 0
-    told = capsys.readouterr().out
-    assert "336,226,108" in told and "pip install matplotlib" in told
+    out, err = capsys.readouterr()
+    assert "336,226,108" in out and "pip install matplotlib" in err
     assert not (tmp_path / "outputs").exists()
+
+
+def test_a_picture_that_cannot_be_written_is_no_failure(monkeypatch, capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr("lmlab.commands.plan.option_files", lambda *_: ["gpt1"])
+    (tmp_path / "file").touch()
+    assert main(["plan", "--all", "picture=file/sizes.png"]) == 0
+    out, err = capsys.readouterr()
+    assert "gpt1" in out and re.fullmatch(r"No picture: file/sizes.png cannot be written: .*\n", err)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGPIPE"), reason="no such signal")
+def test_it_ends_quietly_with_its_reader(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    words = [sys.executable, "-m", "lmlab", "plan", "model=bert_tiny", "trainer.precision=fp32"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(words, env=environment, cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, "")
 
 
 def test_mistakes(refused):
@@ -144,9 +195,10 @@ def test_mistakes(refused):
     assert "trainer.batch_tokens=100 is less than one sequence of seq_len=512" in told
     for share in ("0", "1.5", "-1"):
         assert "utilisation must lie above 0 and at most at 1" in refused("model=bert", f"utilisation={share}")
-    assert "vocab_size must be given" in refused("model=bert", "tokenizer=byte")
-    assert "learns from the training text" in refused("model=bert", "objective=mlm", "corruption=phrase")
-    assert "accelerators.X needs flops" in refused("model=bert", "+accelerators.X={flops: 3}")
+    assert "vocab_size must be given" in refused("model=bert", "~tokenizer.vocab_size")
+    for facts in ("{flops: 3}", "{flops: 3, memory: much}", "3"):
+        assert "accelerators.X needs flops" in refused("model=bert", f"+accelerators.X={facts}")
+    assert "model, seq_len: --all compares every preset" in refused("--all", "model=gpt2", "seq_len=64")
     assert "no flag '--al'" in refused("--al")
 
 

@@ -5,11 +5,10 @@ from omegaconf import DictConfig, open_dict
 
 from lmlab.batch import Batch
 from lmlab.config.assemble import build_learner
-from lmlab.config.fitting import stand_in_tokenizer
-from lmlab.config.planning import batches_of, first_micro_batch, skeleton_of
+from lmlab.config.planning import batches_of, first_micro_batch, skeleton_of, tokenizer_of
 from lmlab.config.schema import compose
 from lmlab.objectives.base import Learner
-from lmlab.plan.calls import Call, calls_of
+from lmlab.plan.calls import Calls, calls_of
 
 SMALL = ("seq_len=48", "vocab_size=500", "trainer.batch_tokens=192", "model.num_layers=2")
 
@@ -50,13 +49,17 @@ def composed(*words: str) -> DictConfig:
     return config
 
 
-def with_weights(*words: str, dtype: torch.dtype = torch.float32) -> tuple[Learner, list[Batch], list[Call]]:
+def skeleton(*words: str) -> Learner:
+    """The learner of a command line, without weights."""
+    config = composed(*words)
+    return skeleton_of(config, tokenizer_of(config))
+
+
+def with_weights(*words: str, dtype: torch.dtype = torch.float32) -> tuple[Learner, list[Batch], list[Calls]]:
     """A learner that can be run, a micro-batch, and what is known of it beforehand."""
     config = composed(*words)
-    tokenizer = stand_in_tokenizer(config.tokenizer)
-    tokenizer.vocab_size = config.vocab_size
+    tokenizer = tokenizer_of(config)
     torch.manual_seed(0)
     learner = build_learner(config, tokenizer).to(dtype).train()
-    skeleton = skeleton_of(config)
-    batches = first_micro_batch(batches_of(config, skeleton))
+    batches = first_micro_batch(batches_of(config, tokenizer, skeleton_of(config, tokenizer)))
     return learner, batches, calls_of(learner, batches)

@@ -31,9 +31,15 @@ def test_a_rate_is_measured_once_for_every_kind_of_number(tmp_path, monkeypatch)
     assert {note["dtype"] for note in notes} == {"torch.float32", "torch.bfloat16"} and notes[0]["threads"] >= 1
 
 
+def test_a_rate_that_cannot_be_remembered_is_measured_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(machines, "_measure", lambda *_: 1e9)
+    (tmp_path / "file").touch()
+    assert measured_rate(CPU, torch.float32, tmp_path / "file") == 1e9
+
+
 def test_a_rate_is_that_of_products(monkeypatch):
     monkeypatch.setattr(machines, "SECONDS", 0.05)
-    monkeypatch.setattr(machines, "SIZES", {"cpu": 64})
+    monkeypatch.setattr(machines, "CPU_SIZE", 64)
     assert 1e6 < machines._measure(CPU, torch.float32) < 1e15
 
 
@@ -48,6 +54,11 @@ def test_the_cost_of_t5():
     """Brown et al. 2020, table D.1: a token passes one half of T5-11B, 3.30e22 FLOP for 11 billion parameters."""
     t5 = Network("encoder-decoder", 32_128, Counter(), 11_000_000_000, Published())
     assert f"{t5.rule_of_thumb(1000e9):.2e}" == "3.30e+22"
+
+
+def test_shared_parameters_cost_as_often_as_they_are_used():
+    albert = Network("encoder", 30_000, Counter(), 12_000_000, Published(), repeated=11 * 7_000_000)
+    assert albert.rule_of_thumb(1) == 6 * 89_000_000
 
 
 def test_the_budget_that_is_spent_first_ends_the_run():

@@ -268,6 +268,13 @@ def test_all_problems_are_told_together():
         assert key in told
 
 
+def test_an_option_without_a_class_is_told(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "odd.yaml").write_text("hidden_size: 3\n")
+    with pytest.raises(UserError, match="names no class: its YAML must have a line such as _target_"):
+        check(compose("pretrain", ["model=odd"], config_dir=str(tmp_path)))
+
+
 def test_formulation_of_a_task():
     config = compose("finetune", ["task=sst2"])
     check_formulation(config.task, config.formulation, "encoder")

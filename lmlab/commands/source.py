@@ -3,7 +3,6 @@
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict, read_write
 
-from lmlab import huggingface
 from lmlab.commands.session import given_keys
 from lmlab.config.build import to_plain
 from lmlab.config.nodes import trait
@@ -12,7 +11,11 @@ from lmlab.errors import UserError
 
 def with_published(config: DictConfig) -> DictConfig:
     """The config with the model and the tokenizer of the published model that `init` names, if it names one."""
-    if not huggingface.is_named(config.init) or config.resume not in (None, "auto"):
+    if config.init is None or config.resume not in (None, "auto"):
+        return config
+    from lmlab import huggingface  # which takes a moment, and few runs start from anything
+
+    if not huggingface.is_named(config.init):
         return config
     refuse_words(config.init, ("model", "tokenizer"), "init=null")
     source, config = huggingface.find(config.init), config.copy()

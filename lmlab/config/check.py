@@ -28,7 +28,7 @@ SHARES = ("top_p", "utilisation")
 def check(config: DictConfig) -> None:
     """Raise one UserError that lists all that is wrong with a composed config (with or without `hydra`)."""
     words = {key: _plain(config, key) for key in config if key != "hydra"}
-    problems = [*_root_problems(words), *_trainer_problems(words.get("trainer"))]
+    problems = [*_root_problems(words), *_trainer_problems(words.get("trainer")), *_without_class(words)]
     for key, value in words.items():
         problems += binding_problems(value, str(key))
     if not problems:  # only words whose classes are known to exist can be held against each other
@@ -36,6 +36,17 @@ def check(config: DictConfig) -> None:
         problems = problems or size_problems(words)
     if problems:
         raise UserError(in_one_message(problems))
+
+
+def _without_class(words: Mapping[str, Any]) -> list[str]:
+    """Options of groups that do not say whose settings they are."""
+    groups = {each.name for root in ROOTS.values() for each in fields(root) if each.type is Any}
+    return [
+        f"{name}={option_name(name, value)} names no class: its YAML must have a line such as"
+        f" _target_: my_package.MyClass"
+        for name, value in words.items()
+        if name in groups and isinstance(value, Mapping) and "_target_" not in value
+    ]
 
 
 def in_one_message(problems: list[str]) -> str:

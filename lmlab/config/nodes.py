@@ -55,7 +55,7 @@ def option_name(group: str, node: Node) -> str:
         choice = HydraConfig.get().runtime.choices.get(group)
         if choice is not None:
             return str(choice)
-    return str(node["_target_"]).rpartition(".")[2]
+    return str(node.get("_target_", "?")).rpartition(".")[2]
 
 
 def options_that(group: str, fits: Callable[[Node], bool]) -> list[str]:

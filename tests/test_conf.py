@@ -115,6 +115,7 @@ def test_an_experiment_sets_words_and_the_command_line_wins():
     assert (config.hydra.runtime.choices.tokenizer, config.trainer.max_steps) == ("byte", 3)
 
 
+@pytest.mark.slow
 def test_every_model_and_objective_fit_or_the_refusal_names_what_fits():
     """For one model of each layout: refused exactly where layouts differ, and each proposal is then accepted."""
     objectives = list(option_files("objective", search_folders()))

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from conftest import OUTSIDE
 
 CONF = ("--config-dir", str(OUTSIDE / "conf"))
@@ -36,6 +37,7 @@ def test_own_parts_are_completed(run_lmlab):
     assert run_lmlab("-sc", "query=bash", COMP_LINE=line).stdout.split() == ["model=my_model"]
 
 
+@pytest.mark.slow
 def test_own_parts_are_checked_and_proposed(run_lmlab, tmp_path):
     done = run_lmlab("pretrain", *CONF, "model=gpt", "objective=my_objective")
     assert done.returncode == 1 and "Traceback" not in done.stderr

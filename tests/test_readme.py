@@ -82,6 +82,7 @@ def no_hub(monkeypatch):
     monkeypatch.setattr("lmlab.text.sources.open_hub", lambda *_, **__: found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", COMMAND_LINES)
 def test_command_of_the_readme(line, folder, monkeypatch, capsys, no_hub):
     words = shlex.split(line)

@@ -14,13 +14,12 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
-from lmlab.commands.session import given_keys
 from lmlab.commands.source import with_published
 from lmlab.config.assemble import cache_of
 from lmlab.config.build import build, to_plain
 from lmlab.config.check import BUDGETS, check
 from lmlab.config.nodes import value_of
-from lmlab.config.options import folders_of_job, option_files, read_option
+from lmlab.config.options import folders_of_job, given_keys, option_files, read_option
 from lmlab.config.planning import (
     batches_of,
     first_micro_batch,

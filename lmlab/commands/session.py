@@ -14,6 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from lmlab.config.build import to_plain
+from lmlab.config.options import given_keys
 from lmlab.config.schema import compose
 from lmlab.engine.checkpoint import Checkpoints
 from lmlab.engine.trainer import Settings, Trainer
@@ -200,12 +201,6 @@ def differences(saved: dict, asked: dict, given: Iterable[str]) -> dict[str, tup
         if before.get(key) != now.get(key)
         and any(key == each or key.startswith(f"{each}.") or each == "experiment" for each in given)
     }
-
-
-def given_keys() -> list[str]:
-    """The keys and groups that the command line sets, with dots."""
-    overrides = HydraConfig.get().overrides.task
-    return [override.split("=")[0].lstrip("+~").split("@")[0].replace("/", ".") for override in overrides]
 
 
 def command_line() -> str:

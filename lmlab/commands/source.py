@@ -3,9 +3,9 @@
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict, read_write
 
-from lmlab.commands.session import given_keys
 from lmlab.config.build import to_plain
 from lmlab.config.nodes import trait
+from lmlab.config.options import given_keys
 from lmlab.errors import UserError
 
 

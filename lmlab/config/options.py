@@ -114,3 +114,11 @@ def _nested_part(group: str, key: str, option: str | None, folders: list[Path]) 
     for step in reversed(package.split(".")):
         node = {step: node}
     return node
+
+
+def given_keys() -> list[str]:
+    """The keys and groups that the command line sets, with dots."""
+    from hydra.core.hydra_config import HydraConfig
+
+    overrides = HydraConfig.get().overrides.task
+    return [override.split("=")[0].lstrip("+~").split("@")[0].replace("/", ".") for override in overrides]

@@ -103,6 +103,7 @@ def test_a_table_fits_80_columns_and_the_whole_epoch_is_counted(run_lmlab, tmp_p
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.slow
 def test_an_impossible_corruption_is_reported_and_stops_pretraining_before_it_begins(run_lmlab, tmp_path):
     (tmp_path / "faulty.py").write_text(FAULTY)
     path = os.pathsep.join([os.getcwd(), str(tmp_path)])

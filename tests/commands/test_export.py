@@ -216,6 +216,7 @@ def test_transformers_fills_the_same_blanks(lmlab, tmp_path):
         assert ours == theirs[: len(ours)]
 
 
+@pytest.mark.slow
 def test_it_goes_on_here_without_the_folder(lmlab, tmp_path):
     """A run that starts from a folder keeps all that it needs."""
     assert lmlab(*pretraining(tmp_path, "model=bert", "objective=mlm"))[0] == 0

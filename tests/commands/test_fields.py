@@ -86,6 +86,7 @@ def test_a_field_that_the_rows_lack_is_told_before_anything_is_written(run_lmlab
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.slow
 def test_fields_in_another_order_are_refused(run_lmlab, rows, tmp_path):
     assert run_lmlab("pretrain", *FIELDS, *TINY, *rows, "trainer.max_steps=2").returncode == 0
     other = "corpus.fields=[text,author,title]"

@@ -104,6 +104,7 @@ def experiment(place):  # noqa: F811
     return ["--config-dir", str(place / "my"), "experiment=rates"]
 
 
+@pytest.mark.slow
 def test_an_experiment_may_be_a_sweep_and_ends_in_a_table(place, lmlab, experiment):  # noqa: F811
     code, shown, told = lmlab(*pretraining(place, *experiment))
     assert code == 0, told

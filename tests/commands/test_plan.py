@@ -137,6 +137,7 @@ def test_the_table(capsys, monkeypatch):
     assert all(len(line) <= 80 for line in told.splitlines()[2:-2])
 
 
+@pytest.mark.slow
 def test_all_presets(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     (tmp_path / "conf" / "model").mkdir(parents=True)

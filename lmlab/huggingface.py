@@ -21,6 +21,7 @@ from lmlab.interop.families import of_config
 from lmlab.interop.family import Family
 from lmlab.interop.files import CONFIG, PATTERNS, PICKLED_PATTERN, SAFE_PATTERN, read_config, read_tensors
 from lmlab.interop.rules import Rules
+from lmlab.models.skeleton import without_weights
 from lmlab.objectives.base import Learner, Objective
 from lmlab.text.published import HOW_TO_SAVE, load_published
 from lmlab.text.tokenizer import Tokenizer
@@ -72,10 +73,12 @@ class Loaded:
     """A model with the heads that its folder holds.
 
     Attributes:
+        name: what summaries and tables call the model.
         config: as `lmlab pretrain` would have it for this model; its objective is what the heads were trained with.
         labels: names of the classes that the head `output` tells apart, or None.
     """
 
+    name: str
     learner: Learner
     tokenizer: Tokenizer
     config: DictConfig
@@ -118,7 +121,7 @@ def _load(source: Source) -> Loaded:
     _refuse_large_tokenizer(tokenizer, source)
     tensors = family.named(read_tensors(source.folder), source.node)
     heads = family.heads(source.config, source.node, tensors)
-    with torch.device("meta"):  # shapes alone, until all weights are known to fit
+    with without_weights():  # shapes alone, until all weights are known to fit
         words, objective = _asked(source, family.objectives(heads), tokenizer)
         learner = Learner(build(words.model, **tokenizer_facts(tokenizer)), objective)
         learner.heads = _modules(learner, heads, tensors)
@@ -130,7 +133,7 @@ def _load(source: Source) -> Loaded:
         message = "%s: a %s has no decoder: that starts with fresh weights"
         logging.getLogger(__name__).warning(message, source.reference, named.name)
     fill_in(learner, weights)
-    return Loaded(learner.eval(), tokenizer, words, _labels(source.config) if "output" in heads else None)
+    return Loaded(source.name, learner.eval(), tokenizer, words, _labels(source.config) if "output" in heads else None)
 
 
 def fill_in(module: nn.Module, weights: Mapping[str, Tensor]) -> None:

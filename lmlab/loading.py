@@ -46,6 +46,7 @@ class LanguageModel:
         config: of the run that trained it.
         run: its folder, or None where there is none, or while it is still training.
         source: "hf:..." for a model in the Hugging Face format.
+        name: what summaries and tables call that.
         labels: names of the classes that its head for a task tells apart, where it has one.
     """
 
@@ -54,6 +55,7 @@ class LanguageModel:
     config: DictConfig
     run: RunFolder | None = None
     source: str | None = None
+    name: str | None = None
     labels: list[str] | None = None
 
     @property
@@ -286,7 +288,9 @@ def load(source: str | Path | RunFolder = "latest") -> LanguageModel:
 def load_published(reference: str) -> LanguageModel:
     """Load a model in the Hugging Face format, with the heads that its folder holds."""
     found = huggingface.load(reference)
-    return LanguageModel(found.learner, found.tokenizer, found.config, source=reference, labels=found.labels)
+    return LanguageModel(
+        found.learner, found.tokenizer, found.config, source=reference, name=found.name, labels=found.labels
+    )
 
 
 def load_run(run: RunFolder) -> LanguageModel:

@@ -8,7 +8,6 @@ import json
 import sys
 import time
 
-import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
@@ -21,6 +20,7 @@ from lmlab.config.assemble import PretrainData, build_corpus, build_objective, b
 from lmlab.config.build import build
 from lmlab.config.check import check
 from lmlab.errors import UserError
+from lmlab.models.skeleton import without_weights
 
 WORDS = ("model", "objective", "corruption", "corpus", "tokenizer")
 
@@ -47,7 +47,7 @@ def audit(config: DictConfig) -> Report:
     corpus = build_corpus(config)
     tokenizer = build_tokenizer(config, corpus)
     facts = tokenizer_facts(tokenizer)
-    with torch.device("meta"):  # no weights are needed
+    with without_weights():
         model = build(config.model, **facts)
     objective = build_objective(config, tokenizer, model)
     data = PretrainData(config, corpus, tokenizer, objective, model, marks=True)

@@ -84,7 +84,7 @@ def score_run(config: DictConfig) -> Scored:
 def score_published(config: DictConfig) -> Scored:
     """Score a model in the Hugging Face format by its head for a task, or on held-out text."""
     source = load(config.run)
-    names = {"model": huggingface.find(config.run).name, "tokenizer_hash": source.tokenizer.hash}
+    names = {"model": source.name, "tokenizer_hash": source.tokenizer.hash}
     if config.task is None:
         return Scored(config.run, names, None, score_text(config, source), [])
     if "output" not in source.heads:

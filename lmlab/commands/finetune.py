@@ -203,7 +203,7 @@ def starting_point(config: DictConfig) -> Start:
         return Start(build(config.model, **tokenizer_facts(tokenizer)), tokenizer)
     source = load(config.init)
     if source.run is None:
-        names = {"model": huggingface.find(config.init).name, "objective": None, "corruption": None, "corpus": None}
+        names = {"model": source.name, "objective": None, "corruption": None, "corpus": None}
         return Start(source.model, source.tokenizer, source.heads, names, source.config.seq_len)
     summary = source.run.read_summary()
     names = {key: summary[key] for key in ("model", "objective", "corruption", "corpus")}

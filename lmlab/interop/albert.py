@@ -32,6 +32,7 @@ def read(config: Config, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def refuses(settings: Settings) -> Iterator[str]:
+    """Reasons why the format cannot hold a model: each says what of it has no place."""
     yield from (*needs_segments(settings), *needs_projection(settings))
     if settings["num_groups"] is None:
         yield "model.num_groups=null: layers are shared in groups"

@@ -9,6 +9,7 @@ AGAIN = {"formulation.decoder_input": "text"}  # the decoder reads the text agai
 
 
 def attention(ours: str, theirs: str) -> Rules:
+    """Of one attention layer and the normalisation after it."""
     packed = (f"{theirs}.q_proj", f"{theirs}.k_proj", f"{theirs}.v_proj")
     return {
         f"{ours}.query_key_value": packed,
@@ -30,6 +31,7 @@ def read(config: Config, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def write(settings: Settings, config: dict[str, Any]) -> dict[str, Any]:
+    """The config with what the keys alone do not say."""
     return config | {
         "activation_dropout": 0.0,
         "scale_embedding": False,

@@ -19,6 +19,7 @@ VOCABULARY = {"transform.0": "vocab_transform", "transform.2": "vocab_layer_norm
 
 
 def refuses(settings: Settings) -> Iterator[str]:
+    """Reasons why the format cannot hold a model: each says what of it has no place."""
     yield from one_width(settings)
     if settings["num_segments"]:
         yield f"model.num_segments={settings['num_segments']}: there are no segments"

@@ -8,6 +8,7 @@ from lmlab.interop.rules import under
 
 
 def refuses(settings: Settings) -> Iterator[str]:
+    """Reasons why the format cannot hold a model: each says what of it has no place."""
     yield from plain(settings)
     if settings["intermediate_size"] not in (None, 4 * settings["hidden_size"]):
         yield f"model.intermediate_size={settings['intermediate_size']}: it must be 4 * hidden_size"

@@ -43,6 +43,7 @@ def feed_forwards(number: int) -> Rules:
 
 
 def body(settings: Settings) -> Rules:
+    """Of the network; what attention reads and the number of feed-forward networks decide which weights there are."""
     block = BLOCK | feed_forwards(settings["num_feed_forward"])
     return (
         under("embeddings", "mobilebert.embeddings", EMBEDDINGS)
@@ -67,6 +68,7 @@ def read(config: Config, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def write(settings: Settings, config: dict[str, Any]) -> dict[str, Any]:
+    """The config with what attention reads, and what the keys alone do not say."""
     return config | {
         "key_query_shared_bottleneck": settings["attention_input"] == "split",
         "use_bottleneck_attention": settings["attention_input"] == "bottleneck",
@@ -74,6 +76,7 @@ def write(settings: Settings, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def refuses(settings: Settings) -> Iterator[str]:
+    """Reasons why the format cannot hold a model: each says what of it has no place."""
     yield from (*needs_segments(settings), *uneven_norms(settings))
     if settings["attention_input"] == "hidden" and settings["bottleneck_size"] != settings["hidden_size"]:
         yield "model.attention_input=hidden: attention must be as wide as what it reads, bottleneck_size as hidden_size"

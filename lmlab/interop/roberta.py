@@ -24,10 +24,12 @@ def read(config: Config, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def write(settings: Settings, config: dict[str, Any]) -> dict[str, Any]:
+    """The other way round."""
     return config | {"max_position_embeddings": settings["max_positions"] + offset(config["pad_token_id"])}
 
 
 def refuses(settings: Settings) -> Iterator[str]:
+    """Reasons why the format cannot hold a model: each says what of it has no place."""
     yield from (*needs_segments(settings), *one_width(settings))
     if not settings["position_offset"]:
         yield "model.position_offset=0: the padding token has a position of its own before the first"

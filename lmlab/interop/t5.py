@@ -15,6 +15,7 @@ AGAIN = {"formulation.decoder_input": "text"}  # the decoder reads the text agai
 
 
 def attention(ours: str, theirs: str) -> Rules:
+    """Of one attention layer."""
     packed = (f"{theirs}.q", f"{theirs}.k", f"{theirs}.v")
     return {f"{ours}.query_key_value": packed, f"{ours}.output": f"{theirs}.o"}
 
@@ -75,6 +76,7 @@ def read(config: Config, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def write(settings: Settings, config: dict[str, Any]) -> dict[str, Any]:
+    """The other way round."""
     words = GATED if settings["gated"] else ACTIVATIONS
     word = next(word for word, meaning in words.items() if meaning == settings["activation"])
     return config | {
@@ -85,6 +87,7 @@ def write(settings: Settings, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def refuses(settings: Settings) -> Iterator[str]:
+    """A reason against an activation that the format has no word for."""
     if settings["activation"] not in (GATED if settings["gated"] else ACTIVATIONS).values():
         yield f"model.activation={settings['activation']} does not go with model.gated={settings['gated']}"
 

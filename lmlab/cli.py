@@ -4,6 +4,7 @@ Nothing heavy is imported here: `lmlab --help`, `--cfg job` and completion answe
 """
 
 import errno
+import gc
 import importlib
 import io
 import os
@@ -108,7 +109,7 @@ def main(argv: list[str] | None = None) -> int:
 
     Returns the exit code: 0 done, 1 a mistake of the user's (told), 130 interrupted.
     """
-    typed = sys.argv
+    typed, of_process = sys.argv, argv is None
     if argv is None:
         argv = typed[1:]
         if _only_prints(argv):
@@ -125,6 +126,8 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     finally:
         sys.argv = typed
+        if of_process:
+            gc.freeze()  # or the interpreter would look for garbage in all of torch before it ends: 0.3 s
 
 
 def _dispatch(argv: list[str]) -> int:

@@ -6,6 +6,7 @@ signature, so one class and one YAML is the whole job. What each key means stand
 
 import importlib
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -177,6 +178,7 @@ def allowed_words(schema: type) -> dict[str, tuple[str, ...]]:
     return {each.name: each.metadata["words"] for each in fields(schema) if "words" in each.metadata}
 
 
+@cache
 def register() -> None:
     """Make known to Hydra: the roots (`<command>_schema`), the sweeper, and the resolvers of the YAML files."""
     for command, root in ROOTS.items():

@@ -1,5 +1,8 @@
 """One class for a text or a pair of texts."""
 
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,20 +16,30 @@ class Classification(Task):
     """A text, or a pair of texts, and one of a few labels. The arguments of `Task`, and
 
     Args:
-        labels: names of the classes, in the order of the ids that the data uses. Rows may give either.
+        labels: names of the classes, in the order of the ids that the data uses. Rows may give either. None: the
+            values that the training rows give, in numerical or alphabetical order.
+        no_label: rows with this value in place of a label are left out (SNLI: -1).
     """
 
     kind = "classification"
+    known_metrics = dict.fromkeys(scores.CLASS_METRICS)
 
-    labels: list[str]
+    labels: list[str] | None = None
+    no_label: Any = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.labels is None:
+            self.labels = found_labels(self.training_targets())
         check_labels(self.name, self.labels)
 
     @property
     def num_outputs(self) -> int:
         return len(self.labels)
+
+    def flat_rows(self, raw: dict, where: str) -> Iterator[dict]:
+        rows = super().flat_rows(raw, where)
+        return (row for row in rows if self.no_label is None or row.get(self.target) != self.no_label)
 
     def parse_target(self, row: dict, where: str) -> int:
         return label_id(row[self.target], self.labels, where, row)
@@ -41,6 +54,30 @@ class Classification(Task):
         wanted = [ids[reference] for reference in references]
         return scores.compute(self.metrics, predicted, wanted, scores.CLASS_METRICS)
 
+    def constant_answers(self, train_rows: list[dict], rows: list[dict]) -> list[str]:
+        """The most frequent class."""
+        return [self.labels[most_frequent(row["target"] for row in train_rows)]] * len(rows)
+
+
+def most_frequent(values: Iterable[int]) -> int:
+    """The most frequent value; of several the smallest."""
+    counts = Counter(values)
+    return min(counts, key=lambda value: (-counts[value], value))
+
+
+def found_labels(values: Iterable[Any]) -> list[str]:
+    """The names of all labels that occur, numbers by size, else by the alphabet."""
+    names = {str(value) for value in values if value not in (None, "")}
+    return sorted(names, key=float) if all(map(is_number, names)) else sorted(names)
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number."""
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
 
 def check_labels(name: str, labels: list[str]) -> None:
     """Raise a UserError unless there are two or more different labels."""
@@ -49,14 +86,14 @@ def check_labels(name: str, labels: list[str]) -> None:
 
 
 def label_id(label: Any, labels: list[str], where: str, row: dict) -> int:
-    """The class id of a label given as an id, as a name, or as an id in letters (csv)."""
-    if isinstance(label, str):
-        if label in labels:
-            return labels.index(label)
-        label = int(label) if label.strip().isdigit() else label
-    elif isinstance(label, float) and label.is_integer():
-        label = int(label)
-    if isinstance(label, int) and 0 <= label < len(labels):
+    """The class id of a label given as a name, as an id, or as an id in letters (csv).
+
+    Where names are numbers themselves (stars from 1 to 5), numbers are names.
+    """
+    if str(label) in labels:
+        return labels.index(str(label))
+    is_id = str(label).strip().isdigit() or isinstance(label, bool) or (isinstance(label, float) and label.is_integer())
+    if is_id and 0 <= int(label) < len(labels) and not any(map(is_number, labels)):
         return int(label)
     listed = ", ".join(f"{index} {name}" for index, name in enumerate(labels))
     hint = nearest(str(label), labels)

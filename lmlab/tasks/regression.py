@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from statistics import fmean
 
 from lmlab.errors import UserError
 from lmlab.tasks import metrics as scores
@@ -14,30 +15,42 @@ class Regression(Task):
     """A text, or a pair of texts, and a number. The arguments of `Task`, and
 
     Args:
-        low, high: the range of the numbers; a row outside is refused.
+        low, high: the range of the numbers, None: no limit; a row outside is refused.
     """
 
     kind = "regression"
     num_outputs = 1
+    known_metrics = dict.fromkeys(scores.VALUE_METRICS)
 
-    low: float
-    high: float
+    low: float | None = None
+    high: float | None = None
 
     def parse_target(self, row: dict, where: str) -> float:
         try:
             value = float(row[self.target])
         except (TypeError, ValueError):
             value = math.nan
-        if not self.low <= value <= self.high:  # NaN too
-            found = f"label {row[self.target]!r} is no number from {self.low:g} to {self.high:g}"
+        low, high = self.range
+        if not (low <= value <= high and math.isfinite(value)):
+            found = f"label {row[self.target]!r} is no number from {low:g} to {high:g}"
             raise UserError(f"{where}: {found}; the row: {short(row)}")
         return value
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The smallest and the greatest number that a row may give."""
+        return -math.inf if self.low is None else self.low, math.inf if self.high is None else self.high
 
     def reference(self, row: dict) -> float:
         return row["target"]
 
     def score(self, predictions: list[float], references: list[float]) -> dict[str, float]:
-        """Correlations of predicted and given numbers; a prediction that is no number counts as `low`."""
+        """Correlations of predicted and given numbers; a prediction that is no number counts as the smallest one."""
         is_number = [isinstance(p, int | float) and math.isfinite(p) for p in predictions]
-        predictions = [p if fine else self.low for p, fine in zip(predictions, is_number, strict=True)]
+        least = min(references) if self.low is None else self.low
+        predictions = [p if fine else least for p, fine in zip(predictions, is_number, strict=True)]
         return scores.compute(self.metrics, predictions, references, scores.VALUE_METRICS)
+
+    def constant_answers(self, train_rows: list[dict], rows: list[dict]) -> list[float]:
+        """The mean of the numbers learnt from."""
+        return [fmean(row["target"] for row in train_rows)] * len(rows)

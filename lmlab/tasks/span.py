@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass
 
-from lmlab.errors import UserError, nearest
+from lmlab.errors import UserError
 from lmlab.tasks import metrics as scores
 from lmlab.tasks.base import Task, text_of
 from lmlab.tasks.classification import short
@@ -26,22 +26,22 @@ class SpanExtraction(Task):
         unanswerable: whether questions may have no answer (SQuAD 2.0); otherwise a row without one is
             refused.
         null_threshold: margin by which the null answer must win (BERT's `null_score_diff_threshold`).
+        split_chinese: count Chinese characters as words, for text without spaces (see `normalize_answer`).
     """
 
     kind = "span"
+    perfect = 100.0
     num_outputs = 2
+    known_metrics = dict.fromkeys(METRICS)
 
     unanswerable: bool = False
     null_threshold: float = 0.0
+    split_chinese: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.fields) != 2:
             raise UserError(f"task '{self.name}': fields must name question and context, not {self.fields}")
-        for name in self.metrics:
-            if name not in METRICS:
-                listed = ", ".join(METRICS)
-                raise UserError(f"task.metrics: no metric '{name}' here{nearest(name, METRICS)}; available: {listed}")
 
     def rows(self, split: str) -> list[dict]:
         rows = super().rows(split)
@@ -85,7 +85,7 @@ class SpanExtraction(Task):
         on these examples, reported beside the score and never in its place.
         """
         answers = [self.readable(prediction) for prediction in predictions]
-        exact, f1 = zip(*map(scores.answer_scores, answers, references), strict=True)
+        exact, f1 = zip(*map(self._answer_scores, answers, references), strict=True)
         result = {"exact_match": percent(exact), "f1": percent(f1)}
         result = {name: result[name] for name in self.metrics}
         if self.unanswerable:
@@ -95,6 +95,16 @@ class SpanExtraction(Task):
         if len(answers) > 1 and scores.is_constant(answers):
             result["degenerate"] = 1.0
         return result
+
+    def constant_answers(self, train_rows: list[dict], rows: list[dict]) -> list[str]:
+        """No answer."""
+        return [""] * len(rows)
+
+    def from_record(self, record: dict) -> tuple[str, list[str]]:
+        return record["prediction"], [gold for gold in record["references"] if gold]
+
+    def _answer_scores(self, prediction: str, golds: list[str]) -> tuple[float, float]:
+        return scores.answer_scores(prediction, golds, self.split_chinese)
 
     def _score_by_answerability(self, exact, f1, references) -> dict[str, float]:
         result = {}
@@ -108,7 +118,7 @@ class SpanExtraction(Task):
     def _score_at_best_threshold(self, predictions: list[dict], references) -> dict[str, float]:
         answered, answerable = [bool(p["text"]) for p in predictions], [bool(golds) for golds in references]
         odds = [prediction["null_odds"] for prediction in predictions]
-        pairs = [scores.answer_scores(p["text"], golds) for p, golds in zip(predictions, references, strict=True)]
+        pairs = [self._answer_scores(p["text"], golds) for p, golds in zip(predictions, references, strict=True)]
         result = {}
         for name, column in zip(METRICS, zip(*pairs, strict=True), strict=True):
             best, threshold = scores.best_threshold(column, answered, answerable, odds)

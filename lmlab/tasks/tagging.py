@@ -1,12 +1,22 @@
 """One label for each word."""
 
+import re
 from dataclasses import dataclass
 from itertools import chain
 
 from lmlab.errors import UserError
 from lmlab.tasks import metrics as scores
 from lmlab.tasks.base import Task
-from lmlab.tasks.classification import check_labels, label_id, short
+from lmlab.tasks.classification import (
+    check_labels,
+    found_labels,
+    label_id,
+    most_frequent,
+    short,
+)
+
+ENTITY_METRICS = ("precision", "recall", "f1")
+BIO = re.compile(r"O|[BI]-.+")
 
 
 @dataclass(kw_only=True)
@@ -17,16 +27,29 @@ class Tagging(Task):
     The arguments of `Task`, and
 
     Args:
-        labels: names of the labels, in the order of the ids that the data may use.
+        labels: names of the labels, in the order of the ids that the data may use. None: those that the training
+            rows give, in alphabetical order.
+
+    The metrics `accuracy` and `macro_f1` are over words; `precision`, `recall` and `f1` over whole named entities,
+    for labels in the BIO scheme.
     """
 
     kind = "tagging"
+    known_metrics = dict.fromkeys(scores.WORD_METRICS) | dict.fromkeys(ENTITY_METRICS, "seqeval")
 
-    labels: list[str]
+    labels: list[str] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.labels is None:
+            lists = (labels for labels in self.training_targets() if isinstance(labels, list))
+            self.labels = found_labels(chain.from_iterable(lists))
         check_labels(self.name, self.labels)
+        if self._entity_metrics and (wrong := [label for label in self.labels if not BIO.fullmatch(label)]):
+            raise UserError(
+                f"task '{self.name}': {self._entity_metrics[0]} counts entities, whose labels are O, B-... and I-..., "
+                f"not {wrong[0]}; metrics over words: {', '.join(scores.WORD_METRICS)}"
+            )
         if len(self.fields) != 1:
             raise UserError(f"task '{self.name}': tagging reads one column of words, not {self.fields}")
 
@@ -51,10 +74,23 @@ class Tagging(Task):
         return [self.labels[target] for target in row["target"]]
 
     def score(self, predictions: list[list[str | None]], references: list[list[str]]) -> dict[str, float]:
-        """Scores over all words. A word without a prediction (None: cut off by the window) is wrong."""
+        """Scores over all words and entities. A word without a prediction (None: cut off by the window) is wrong."""
         ids = {label: index for index, label in enumerate(self.labels)}
         for predicted, wanted in zip(predictions, references, strict=True):
             assert len(predicted) == len(wanted), "a tagging prediction gives every word a label or None"
         predicted = [ids.get(label, scores.OTHER) for label in chain.from_iterable(predictions)]
         wanted = [ids[label] for label in chain.from_iterable(references)]
-        return scores.compute(self.metrics, predicted, wanted, scores.CLASS_METRICS)
+        by_word = [name for name in self.metrics if name not in ENTITY_METRICS]
+        found = scores.compute(by_word, predicted, wanted, scores.WORD_METRICS)
+        if self._entity_metrics:
+            found |= scores.entity_scores(predictions, references)
+        return {name: found[name] for name in (*self.metrics, "degenerate") if name in found}
+
+    def constant_answers(self, train_rows: list[dict], rows: list[dict]) -> list[list[str]]:
+        """The most frequent label for every word."""
+        label = self.labels[most_frequent(chain.from_iterable(row["target"] for row in train_rows))]
+        return [[label] * len(row["target"]) for row in rows]
+
+    @property
+    def _entity_metrics(self) -> list[str]:
+        return [name for name in self.metrics if name in ENTITY_METRICS]

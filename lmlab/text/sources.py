@@ -6,15 +6,17 @@ of the data.
 """
 
 import codecs
+import csv
 import gzip
 import json
 import os
+import re
 import socket
 import sys
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +24,7 @@ from urllib.parse import urlsplit
 from lmlab.errors import UserError, nearest
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet", ".txt", ".txt.gz")
+TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")  # of files that are named one by one
 
 # What data sets call the split that we call by the key.
 OTHER_NAMES = {
@@ -94,9 +97,27 @@ def split_name(path: Path) -> str | None:
     return path.name.removesuffix(suffix) if suffix and not path.name.startswith(".") else None
 
 
+def read_named(path: str | Path, key: str) -> Iterator[dict[str, Any]]:
+    """Return the rows of a file that the user names with `key`; see `read`.
+
+    Raises:
+        UserError: there is no such file, or its suffix is unknown.
+    """
+    path = Path(path)
+    if not path.name.endswith(SUFFIXES + TABLES):
+        raise UserError(f"{key}={path}: the suffix must be one of {', '.join(TABLES + SUFFIXES)}")
+    if not path.is_file():
+        there = [other.name for other in islice(path.parent.iterdir(), 10_000)] if path.parent.is_dir() else None
+        hint = f"no such folder as {path.parent}" if there is None else f"no such file{nearest(path.name, there)}"
+        raise UserError(f"{key}={path}: {hint}")
+    return read(path)
+
+
 def read(path: str | Path, fields: Collection[str] = ()) -> Iterator[dict[str, Any]]:
     """Return the rows of one file; plain text has a row `{"text": line}` per line, empty ones too."""
     path = Path(path)
+    if path.name.endswith(TABLES):
+        return _read_table(path, fields)
     if path.name.endswith((".jsonl", ".jsonl.gz")):
         return _read_jsonl(path, fields)
     if path.suffix == ".parquet":
@@ -119,6 +140,29 @@ def _read_jsonl(path: Path, fields: Collection[str]) -> Iterator[dict[str, Any]]
             raise UserError(f"{path}, line {number}: a {type(row).__name__} where a JSON object is wanted")
         check_fields(row, fields, f"{path}, line {number}")
         yield row
+
+
+def _read_table(path: Path, fields: Collection[str]) -> Iterator[dict[str, Any]]:
+    """Rows of a file whose first line names the columns; `,`, `;` or a tab between them, `"` around values."""
+    lines = read_lines(path)
+    header = next(lines, "")
+    bare = re.sub(r'"[^"]*"', "", header)
+    delimiter = "\t" if ".tsv" in path.suffixes else max(",;\t", key=bare.count)
+    csv.field_size_limit(2**31 - 1)  # the module's own limit is shorter than long documents
+    reader = csv.reader((line + "\n" for line in chain([header], lines)), delimiter=delimiter, strict=True)
+    try:
+        columns = next(reader)
+        check_fields(columns, fields, f"{path}")
+        for values in reader:
+            if not values:
+                continue
+            if len(values) != len(columns):
+                found = f"{len(values)} values for {len(columns)} columns"
+                wish = f"a value with {delimiter!r} in it must stand in quotes"
+                raise UserError(f"{path}, line {reader.line_num}: {found}; {wish}")
+            yield dict(zip(columns, values, strict=True))
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num}: broken table ({error})") from error
 
 
 def _read_parquet(path: Path, fields: Collection[str]) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Rows of tasks: labels in both forms, held-out shares, messages for data that is not as it should be."""
 
 import json
+import re
 from collections import Counter
 
 import pytest
@@ -10,6 +11,7 @@ from lmlab.config import conf_dir
 from lmlab.config.build import build
 from lmlab.errors import UserError
 from lmlab.tasks.classification import Classification
+from lmlab.tasks.nested import unfold
 from lmlab.tasks.pydocs_topic import without_name
 from lmlab.tasks.regression import Regression
 from lmlab.tasks.span import SpanExtraction, locate
@@ -146,15 +148,121 @@ def test_questions_without_answer_need_a_task_that_allows_them(tmp_path):
     }  # fmt: skip
 
 
-# ---- the options
+@pytest.mark.parametrize(("texts", "empty"), [(["", "fine", "\n"], 2), (["fine"], 0)])
+def test_empty_texts_are_counted_and_told_once(tmp_path, caplog, texts, empty):
+    put(tmp_path, "mood", "validation", [{"id": f"r{i}", "text": text, "label": 0} for i, text in enumerate(texts)])
+    assert len(sentiment(tmp_path).rows("validation")) == len(texts)
+    told = (
+        [f"task 'mood', mood/validation: {empty} of 3 rows have an empty text, the first one is 'r0'"] if empty else []
+    )
+    assert caplog.messages == told
 
 
-@pytest.mark.parametrize("path", sorted((conf_dir() / "task").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_option_is_a_task_of_its_own_name(path, tmp_path):
-    task = build(OmegaConf.load(path), data_dir=str(tmp_path), cache_dir=str(tmp_path))
-    assert task.name == path.stem
-    assert task.kind in ("classification", "regression", "tagging", "span")
-    assert task.num_outputs >= 1
+def test_rows_without_any_text_are_refused(tmp_path):
+    put(tmp_path, "mood", "validation", [{"text": " ", "label": 0}] * 3)
+    with pytest.raises(UserError, match="every row has an empty text"):
+        sentiment(tmp_path).rows("validation")
+
+
+def test_answers_that_are_not_in_their_context_are_counted(tmp_path, caplog):
+    answer = {"text": ["Bob"], "answer_start": [0]}
+    put(tmp_path, "qa", "validation", [{"question": "Who?", "context": "Ann did.", "answers": answer}])
+    assert answers(tmp_path).rows("validation")[0]["target"]["answer_start"] == [-1]
+    assert "1 answers do not occur in their context" in caplog.text
+
+
+def test_rows_without_a_label_are_left_out(tmp_path):
+    put(tmp_path, "mood", "validation", [{"text": "t", "label": label} for label in (0, -1, 1)])
+    assert [row["target"] for row in sentiment(tmp_path, no_label=-1).rows("validation")] == [0, 1]
+
+
+def test_data_that_can_only_be_scored_says_so(tmp_path):
+    put(tmp_path, "mood", "validation", [{"text": "t", "label": 0}])
+    task = sentiment(tmp_path, train_split=None)
+    assert len(task.rows("validation")) == 1
+    with pytest.raises(UserError, match="has no training rows: it can only be scored"):
+        task.rows(task.train_split)
+
+
+def test_metrics_are_checked_before_anything_is_read(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="no metric 'acuracy' here, did you mean 'accuracy'"):
+        sentiment(tmp_path, metrics=["acuracy"])
+    monkeypatch.setattr("lmlab.tasks.metrics.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"'f1' needs the package seqeval: pip install 'lmlab\[metrics\]'"):
+        Tagging(name="n", source="n", fields=["t"], labels=["O", "B-X"], metrics=["f1"])
+
+
+def test_entity_metrics_need_bio_labels():
+    with pytest.raises(UserError, match=r"labels are O, B-\.\.\. and I-\.\.\., not NOUN; metrics over words: accuracy"):
+        Tagging(name="n", source="n", fields=["t"], labels=["NOUN", "O"], metrics=["accuracy", "f1"])
+
+
+# ---- nested rows
+
+
+NESTED = {"text": {"body": "p"}, "qs": [{"q": "a", "as": [{"t": 1}, {"t": 2}]}, {"q": "b", "as": [{"t": 3}]}]}
+
+
+def test_nested_rows_are_unfolded():
+    columns = {"passage": "text.body", "question": "qs[].q", "answer": "qs[].as[].t"}
+    rows = list(unfold(NESTED, columns, "here"))
+    assert rows == [{"passage": "p", "question": q, "answer": t} for q, t in (("a", 1), ("a", 2), ("b", 3))]
+    assert list(unfold({"a": {"b": 1}}, {"x": "a.b"}, "here")) == [{"x": 1}]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"x": "text.boddy"}, "here: no column 'boddy' of text.boddy, did you mean 'body'"),
+        ({"x": "qs[].q.r"}, "no column 'r' of q.r; columns there: none"),
+        ({"x": "qs[].q", "y": "others[].z"}, "others and qs are two lists side by side"),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_told(columns, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        list(unfold(NESTED, columns, "here"))
+
+
+# ---- what needs no model
+
+
+def test_baselines_are_the_scores_of_constant_answers(tmp_path):
+    mood = sentiment(tmp_path, metrics=["accuracy", "f1"])
+    train, rows = ([{"target": label} for label in labels] for labels in ([1, 1, 0], [1, 0, 0, 0]))
+    assert mood.baseline(train, rows) == {"accuracy": 0.25, "f1": pytest.approx(2 / 5)}
+    assert mood.baseline([], rows) == {}
+    pos = tagger(tmp_path)
+    assert pos.baseline([{"target": [0, 1, 1]}], [{"target": [1]}, {"target": [0, 0, 1]}]) == {"accuracy": 0.5}
+    number = Regression(name="s", source="s", fields=["t"], metrics=["pearson"])
+    assert number.baseline([{"target": 1.0}], [{"target": 2.0}, {"target": 3.0}]) == {"pearson": 0.0}
+    gold = [{"target": {"text": texts}} for texts in ([], ["Ann"])]
+    assert answers(tmp_path, unanswerable=True).baseline(gold, gold)["f1"] == 50.0
+
+
+@pytest.mark.parametrize(
+    ("task", "predictions", "targets"),
+    [
+        (lambda folder: sentiment(folder, metrics=["accuracy", "f1"]), ["good", "dunno", "bad"], [1, 1, 0]),
+        (tagger, [["NOUN", None], ["VERB"]], [[0, 1], [1]]),
+        (
+            lambda folder: answers(folder, unanswerable=True),
+            ["Ann", "", "no"],
+            [
+                {"text": ["Ann", "Anna"]},
+                {"text": []},
+                {"text": []},
+            ],
+        ),
+    ],
+)
+def test_scores_of_written_records_are_those_of_the_predictions(tmp_path, task, predictions, targets):
+    task = task(tmp_path)
+    rows = [{"id": str(i), "inputs": {}, "target": target} for i, target in enumerate(targets)]
+    written = json.loads(json.dumps([task.record(*pair) for pair in zip(rows, predictions, strict=True)]))
+    assert task.score_records(written) == task.score(predictions, [task.reference(row) for row in rows])
+
+
+# ---- the embedded task
 
 
 @pytest.fixture(scope="module")
@@ -188,14 +296,3 @@ def test_pydocs_topic_can_be_learnt_but_not_from_the_modules_name(topics):
         without_name("Use asyncio.run, as Asyncio does; see _run.", "asyncio.runners") == "Use run, as does; see _run."
     )
     assert without_name("The _pydecimal and the decimal module.", "_pydecimal") == "The and the module."
-
-
-# ---- the real sets
-
-
-@pytest.mark.real_data
-@pytest.mark.parametrize("name", ["sst2", "mnli", "stsb", "cola", "pos", "squad"])
-def test_real_data_is_read(name, data_dir):
-    task = build(OmegaConf.load(conf_dir() / "task" / f"{name}.yaml"), data_dir=str(data_dir), max_train_rows=50)
-    for split in [task.train_split, *task.evaluation_splits]:
-        assert len(task.rows(split)) >= 50

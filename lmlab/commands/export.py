@@ -146,7 +146,7 @@ def as_finetuned(learner: HeadLearner, tokenizer: Tokenizer, node: dict[str, Any
     """A model with a head for a task."""
     frame = learner.question.frame
     reading = {
-        "formulation.pooling": "mean" if getattr(learner.question, "mean", False) else "token",
+        "formulation.pooling": learner.question.pooling,
         "formulation.sees_text_whole": frame.sees_text_whole,
         "formulation.decoder_input": frame.decoder_input,
     }

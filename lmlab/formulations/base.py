@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from torch import nn
@@ -17,20 +17,24 @@ class Answers:
     Attributes:
         predictions: one per row, in the words of the task (see `Task.score`).
         loss: mean loss over what was asked, without dropout.
+        metrics: what the formulation itself measures besides the task's own scores, such as a perplexity.
     """
 
     predictions: list[Any]
     loss: float
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
 class Formulation(ABC):
-    """A way to put a task to a model (`head`; later text-to-text, cloze, in-context).
+    """A way to put a task to a model (`head`, `likelihood`; later text-to-text, cloze, in-context).
 
     Attributes:
         fits: for each kind of task, the layouts of model that this formulation serves.
+        trains: whether a model can learn the task in this way; false: it can only be asked.
     """
 
     fits: ClassVar[dict[str, tuple[str, ...]]]
+    trains: ClassVar[bool] = True
 
     @classmethod
     def serves(cls, kind: str, layout: str) -> bool:

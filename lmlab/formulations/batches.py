@@ -16,12 +16,13 @@ class TaskBatches:
     pools of `POOL` batches, and the batches are shuffled again, so that length tells nothing about time.
 
     Args:
-        lengths: tokens of each example.
+        lengths: tokens of each example; of the longest of its sequences where it has several.
         make_batch: indices of examples -> Batch.
         batch_size: examples of one optimizer step (the last one of an epoch takes what is left);
             None takes as many as make `batch_tokens` on average.
         micro_batch_tokens: padded tokens of one forward pass; a step of more is cut into several.
         seed: of the order.
+        sizes: sequences of each example (one for each choice); None: one each.
     """
 
     def __init__(
@@ -32,19 +33,22 @@ class TaskBatches:
         seed: int,
         batch_size: int | None = None,
         batch_tokens: int | None = None,
+        sizes: Sequence[int] | None = None,
     ) -> None:
         self.lengths, self.make_batch = np.asarray(lengths), make_batch
+        self.sizes = np.ones_like(self.lengths) if sizes is None else np.asarray(sizes)
         self.micro_batch_tokens, self.seed = micro_batch_tokens, seed
-        self.batch_size = batch_size or max(1, round(batch_tokens / self.lengths.mean()))
+        tokens = self.lengths * self.sizes
+        self.batch_size = batch_size or max(1, round(batch_tokens / tokens.mean()))
         self.steps_per_epoch = -(-len(self.lengths) // self.batch_size)
-        self.tokens_per_step = float(self.lengths.sum() / self.steps_per_epoch)
+        self.tokens_per_step = float(tokens.sum() / self.steps_per_epoch)
         self._epoch, self._order = -1, []
 
     def step(self, step: int) -> list[Batch]:
         """The micro-batches of optimizer step `step` (from 0)."""
         epoch, place = divmod(step, self.steps_per_epoch)
         chosen = self.order(epoch)[place]
-        return [self.make_batch(part) for part in cut(chosen, self.lengths, self.micro_batch_tokens)]
+        return [self.make_batch(part) for part in cut(chosen, self.lengths, self.micro_batch_tokens, self.sizes)]
 
     def order(self, epoch: int) -> list[np.ndarray]:
         """The examples of every step of an epoch."""
@@ -61,11 +65,20 @@ class TaskBatches:
         return [steps[i] for i in generator.permutation(len(steps))]
 
 
-def cut(indices: Sequence[int], lengths: Sequence[int], max_tokens: int) -> Iterator[np.ndarray]:
-    """Indices by length, cut so that examples x longest stays within `max_tokens`; at least one a piece."""
-    ordered = sorted(indices, key=lambda i: (-lengths[i], i))  # longest first, so that the first one bounds the piece
-    begin = 0
+def cut(
+    indices: Sequence[int], lengths: Sequence[int], max_tokens: int, sizes: Sequence[int] | None = None
+) -> Iterator[np.ndarray]:
+    """Indices by length, cut so that sequences x longest stays within `max_tokens`; at least one a piece.
+
+    Args:
+        lengths, sizes: of each example, as in `TaskBatches`.
+    """
+    indices, lengths = np.asarray(indices, dtype=np.int64), np.asarray(lengths)
+    ordered = indices[np.lexsort((indices, -lengths[indices]))]  # longest first, so that the first bounds the piece
+    ends = np.cumsum(np.ones_like(ordered) if sizes is None else np.asarray(sizes)[ordered])
+    begin = before = 0  # examples, and their sequences, that are in earlier pieces
     while begin < len(ordered):
-        size = max(1, max_tokens // max(1, int(lengths[ordered[begin]])))
-        yield np.asarray(ordered[begin : begin + size])
-        begin += size
+        most = max_tokens // max(1, int(lengths[ordered[begin]]))
+        end = max(begin + 1, int(np.searchsorted(ends, before + most, side="right")))
+        yield ordered[begin:end]
+        begin, before = end, ends[end - 1]

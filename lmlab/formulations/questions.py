@@ -6,7 +6,8 @@ asked, or (B, T, 2) for spans.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any
+from itertools import chain, groupby
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,21 +15,43 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lmlab.formulations.sequences import Example, Frame
+from lmlab.formulations.windows import check_stride, cut_windows, most_context
 
 
 class Question(ABC):
     """The kind of a task, as a head puts it.
 
+    Args:
+        task: what to ask.
+        tokenizer: the model's tokenizer.
+        frame: the special tokens around texts.
+        pooling: see `Head`.
+
     Attributes:
         term: name of the loss term.
-        pooled: whether one state stands for the whole sequence (and an encoder's goes through its pooler).
+        options: the other arguments of `Head` that it takes.
+        pooled: whether one state stands for the whole sequence.
+        pooling: as given, "token" where it is the same for this kind and layout.
     """
 
     term: str
+    options: ClassVar[tuple[str, ...]] = ()
     pooled: bool = False
 
-    def __init__(self, task: Any, tokenizer: Any, frame: Frame) -> None:
+    def __init__(self, task: Any, tokenizer: Any, frame: Frame, pooling: str = "token") -> None:
         self.task, self.tokenizer, self.frame = task, tokenizer, frame
+        same = pooling == frame.token or not (self.pooled or pooling == "last_four")
+        self.pooling = "token" if same else pooling
+
+    @property
+    def num_layers(self) -> int:
+        """How many of the last layers are read, side by side."""
+        return 4 if self.pooling == "last_four" else 1
+
+    @property
+    def has_pooler(self) -> bool:
+        """Whether what is read goes through the family's pooler."""
+        return self.pooled and self.pooling == "token"
 
     @abstractmethod
     def examples(self, rows: Sequence[dict]) -> Iterator[Example]:
@@ -47,7 +70,7 @@ class Question(ABC):
         """Note in `found` (by row) what a batch of outputs says."""
 
     def answer(self, row: dict, found: Any) -> Any:
-        """The prediction for a row, from what was noted."""
+        """The prediction for a row, from what was noted; None: nothing could be asked."""
         return found
 
     def count(self, examples: Sequence[Example]) -> int:
@@ -61,44 +84,58 @@ class Question(ABC):
         """The examples that can be learnt from."""
         return list(examples)
 
-
-class PooledQuestion(Question):
-    """One answer for a text or a pair of texts.
-
-    Attributes:
-        mean: read the mean of all tokens, instead of the one that stands for the sequence.
-    """
-
-    pooled = True
-    mean = False
-
-    def examples(self, rows: Sequence[dict]) -> Iterator[Example]:
-        columns = [self.tokenizer.encode_batch([row["inputs"][name] for row in rows]) for name in self.task.fields]
-        for index, row in enumerate(rows):
-            example = self.frame.join([column[index] for column in columns])
-            example.row, example.labels = index, [row["target"]]
-            one = [self.frame.pooled_position(example)]
-            example.asked = np.arange(len(example.ids)) if self.mean else np.asarray(one)
-            yield example
+    def bundles(self, examples: Sequence[Example]) -> list[list[Example]]:
+        """The examples, those together that must share a batch; most stand alone."""
+        return [[example] for example in examples]
 
     def groups(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        """As `groups` (N,), the example of each state that is read, where an example has several."""
-        if not self.mean:
-            return {}
-        return {"groups": torch.repeat_interleave(torch.tensor([len(example.asked) for example in examples]))}
+        """Where the mean of an example's states is read, `groups` (N,): the example of each state, and `sizes` (B,)."""
+        return {}
 
 
-class Classification(PooledQuestion):
-    """Soft-max over the classes."""
-
-    term = "classification"
+class LabelQuestion(Question):
+    """Soft-max over the labels of a task."""
 
     def targets(self, examples: Sequence[Example], inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        labels = [label for example in examples for label in example.labels]
-        return {"labels": torch.tensor(labels, dtype=torch.long)} | self.groups(examples)
+        return {"labels": all_labels(examples, torch.long)}
 
     def loss(self, outputs: Tensor, targets: dict[str, Tensor]) -> Tensor:
         return F.cross_entropy(outputs.float(), targets["labels"], reduction="sum")
+
+
+class PooledQuestion(Question):
+    """One answer for a text or a pair of texts."""
+
+    pooled = True
+
+    def examples(self, rows: Sequence[dict]) -> Iterator[Example]:
+        columns = [self.tokenizer.encode_batch([row["inputs"][name] for row in rows]) for name in self.task.fields]
+        for index, (row, *texts) in enumerate(zip(rows, *columns, strict=True)):
+            yield self.example(index, texts, [row["target"]])
+
+    def example(self, row: int, texts: Sequence[np.ndarray], labels: list) -> Example:
+        """The sequence of some texts, with the positions that are read."""
+        example = self.frame.join(texts)
+        example.row, example.labels = row, labels
+        last = len(example.ids) - 1
+        if self.pooling == "mean":
+            example.asked = np.arange(last + 1)
+        else:
+            place = {"first": 0, "last": last}.get(self.pooling, self.frame.pooled_position(example))
+            example.asked = np.array([place])
+        return example
+
+    def groups(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        if self.pooling != "mean":
+            return {}
+        sizes = torch.tensor([len(example.asked) for example in examples])
+        return {"groups": torch.repeat_interleave(sizes), "sizes": sizes}
+
+
+class Classification(LabelQuestion, PooledQuestion):
+    """One label."""
+
+    term = "classification"
 
     def read(self, outputs: Tensor, examples: Sequence[Example], found: dict[int, Any]) -> None:
         for example, label in zip(examples, outputs.argmax(-1).tolist(), strict=True):
@@ -111,8 +148,7 @@ class Regression(PooledQuestion):
     term = "regression"
 
     def targets(self, examples: Sequence[Example], inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        values = [label for example in examples for label in example.labels]
-        return {"values": torch.tensor(values, dtype=torch.float)} | self.groups(examples)
+        return {"values": all_labels(examples, torch.float)}
 
     def loss(self, outputs: Tensor, targets: dict[str, Tensor]) -> Tensor:
         # (N, 1) against (N,) would broadcast to (N, N) and train towards the mean.
@@ -123,39 +159,104 @@ class Regression(PooledQuestion):
             found[example.row] = value
 
 
-class Tagging(Classification):
-    """A label for each word, read at its first piece; the other pieces are not asked (as -100 would say)."""
+class Choice(PooledQuestion):
+    """A score for each choice, and a soft-max over those of a row (GPT: Radford et al. 2018, section 3.3).
 
-    term = "tagging"
-    pooled = False
+    A choice is the second text of a pair, after the fields; without fields it stands alone. Rows may differ in how many
+    they have.
+    """
+
+    term = "choice"
 
     def examples(self, rows: Sequence[dict]) -> Iterator[Example]:
-        room = self.frame.room(1)
+        """One sequence a choice; the first of a row bears its label."""
+        fields = [" ".join(row["inputs"][name] for name in self.task.fields) for row in rows]
+        before = [[ids] for ids in self.tokenizer.encode_batch(fields)] if self.task.fields else [[] for _ in rows]
+        choices = iter(self.tokenizer.encode_batch([text for row in rows for text in row["inputs"]["choices"]]))
+        for index, row in enumerate(rows):
+            for number in range(len(row["inputs"]["choices"])):
+                yield self.example(index, [*before[index], next(choices)], [] if number else [row["target"]])
+
+    def bundles(self, examples: Sequence[Example]) -> list[list[Example]]:
+        return [list(choices) for _, choices in groupby(examples, key=lambda example: example.row)]
+
+    def targets(self, examples: Sequence[Example], inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """`labels` (R,) of the rows, and `choices` (R, C): where the scores of a row stand, -1 where it has fewer."""
+        begins = np.flatnonzero(np.diff([example.row for example in examples], prepend=-1))
+        sizes = np.diff(begins, append=len(examples))
+        place = np.arange(sizes.max())
+        choices = np.where(place < sizes[:, None], begins[:, None] + place, -1)
+        return {"labels": all_labels(examples, torch.long), "choices": torch.from_numpy(choices)}
+
+    def loss(self, outputs: Tensor, targets: dict[str, Tensor]) -> Tensor:
+        choices = targets["choices"]
+        scores = outputs.float().squeeze(-1)[choices].masked_fill(choices < 0, -torch.inf)
+        return F.cross_entropy(scores, targets["labels"], reduction="sum")
+
+    def read(self, outputs: Tensor, examples: Sequence[Example], found: dict[int, Any]) -> None:
+        for example, score in zip(examples, outputs.float().squeeze(-1).tolist(), strict=True):
+            found.setdefault(example.row, []).append(score)
+
+    def answer(self, row: dict, found: list[float]) -> int:
+        """The index of the choice with the highest score, of equals the first."""
+        return int(np.argmax(found))
+
+
+class Tagging(LabelQuestion):
+    """A label for each word, read at its first piece; the other pieces are not asked (as -100 would say).
+
+    A sentence that is too long is read in windows, and each word asked in the one where it has most context.
+
+    Args:
+        task, tokenizer, frame, pooling: see `Question`.
+        doc_stride: see `Head`.
+    """
+
+    term = "tagging"
+    options = ("doc_stride",)
+
+    def __init__(
+        self, task: Any, tokenizer: Any, frame: Frame, doc_stride: int | None = None, pooling: str = "token"
+    ) -> None:
+        super().__init__(task, tokenizer, frame, pooling)
+        self.doc_stride = doc_stride
+
+    def check(self) -> None:
+        check_stride(self.doc_stride, self.frame.room(1))
+
+    def examples(self, rows: Sequence[dict]) -> Iterator[Example]:
         for index, row in enumerate(rows):
             ids, word_ids = self.tokenizer.encode_pretokenized(row["inputs"][self.task.fields[0]])
-            example = self.frame.join([np.asarray(ids, dtype=np.int64)])
-            words, first = first_pieces(word_ids[: max(0, room)])
-            example.row, example.asked = index, first + example.begins[0]
-            example.labels, example.window = [row["target"][word] for word in words], words
-            yield example
+            ids, (words, first) = np.asarray(ids, dtype=np.int32), first_pieces(word_ids)
+            windows = cut_windows(len(ids), self.frame.room(1), self.doc_stride)
+            best = most_context(len(ids), windows)[first]
+            for begin, end in windows:
+                here = best == begin
+                if here.any():  # not inside a word that is longer than a window
+                    example = self.frame.join([ids[begin:end]])
+                    example.row, example.asked = index, first[here] - begin + example.begins[0]
+                    example.window = words[here].tolist()
+                    example.labels = [row["target"][word] for word in example.window]
+                    yield example
 
     def read(self, outputs: Tensor, examples: Sequence[Example], found: dict[int, Any]) -> None:
         labels = iter(outputs.argmax(-1).tolist())
         for example in examples:
-            found[example.row] = {word: self.task.labels[next(labels)] for word in example.window}
+            said = found.setdefault(example.row, {})
+            said.update({word: self.task.labels[next(labels)] for word in example.window})
 
-    def answer(self, row: dict, found: dict[int, str]) -> list[str | None]:
-        """A label for each word, None for those that the window cut off."""
-        return [found.get(word) for word in range(len(row["target"]))]
-
-    def trainable(self, examples: Sequence[Example]) -> list[Example]:
-        return [example for example in examples if len(example.asked)]
+    def answer(self, row: dict, found: dict[int, str] | None) -> list[str | None]:
+        """A label for each word, None for one that the tokenizer has no token for."""
+        return [(found or {}).get(word) for word in range(len(row["target"]))]
 
 
-def first_pieces(word_ids: Sequence[int | None]) -> tuple[list[int], np.ndarray]:
+def first_pieces(word_ids: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """The words that have a piece, and the position of the first piece of each."""
-    first: dict[int, int] = {}
-    for position, word in enumerate(word_ids):
-        if word is not None:
-            first.setdefault(int(word), position)
-    return list(first), np.asarray(list(first.values()), dtype=np.int64)
+    word_ids = np.asarray(word_ids, dtype=np.int64)
+    first = np.flatnonzero(np.diff(word_ids, prepend=-1))
+    return word_ids[first], first
+
+
+def all_labels(examples: Sequence[Example], dtype: torch.dtype) -> Tensor:
+    """The labels of all examples in one row."""
+    return torch.tensor(list(chain.from_iterable(example.labels for example in examples)), dtype=dtype)

@@ -1,4 +1,4 @@
-"""How one or two texts become the token sequence of a layout, and sequences a batch.
+"""How one text or several become the token sequence of a layout, and sequences a batch.
 
     encoder           [CLS] a [SEP] b [SEP]      segments 0 0 0 1 1; RoBERTa's tokenizer: <s> a </s></s> b </s>
     decoder           <eos> a <eos> b <eos>      <eos> begins a text, as it does between documents in
@@ -29,12 +29,12 @@ class Example:
 
     Attributes:
         ids: token ids.
-        segments: 0 or 1 for each token, or None for a single text.
+        segments: false at the tokens of the first text and true at those after it, or None for a single text.
         row: index of the row that it comes from.
         asked: positions whose hidden states are read; None reads all.
         labels: what is wanted there.
         begins: where each text begins in `ids`.
-        window: for a span task, the part of the context that it shows.
+        window: for a span task, the part of the context that it shows; for tagging, the words that are asked.
     """
 
     ids: np.ndarray
@@ -57,6 +57,9 @@ class Frame:
             (its start token alone) or "none" (there is no decoder, the encoder's states are read).
         decoder_start_id: first token of the decoder of an encoder-decoder.
         sees_text_whole: a decoder reads the text in both directions, as a prefix LM reads its inputs.
+
+    Attributes:
+        token: "first" or "last": whose state stands for the whole sequence.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Frame:
         self.pad_id = tokenizer.pad_id if tokenizer.pad_id is not None else 0
         self.decoder_start_id, self.sees_text_whole = decoder_start_id, sees_text_whole
         self.decoder_input = decoder_input if layout == "encoder-decoder" else None
+        self.token = "first" if layout == "encoder" or self.decoder_input in ("start", "none") else "last"
         if layout == "decoder":
             has_own_start = tokenizer.bos_id is not None and tokenizer.bos_id != tokenizer.cls_id
             self.separator, self.between = _first(tokenizer.eos_id, tokenizer.sep_id), 1
@@ -86,23 +90,20 @@ class Frame:
         return self.max_length - (self.start is not None) - num_separators * (self.separator is not None)
 
     def join(self, texts: Sequence[np.ndarray]) -> Example:
-        """One or two texts, cut longest first to what fits, in one sequence."""
+        """Texts, cut longest first to what fits, in one sequence."""
         texts = truncate(texts, self.room(len(texts)))
         separator = [] if self.separator is None else [self.separator]
         pieces, begins = [[] if self.start is None else [self.start]], []
         for number, text in enumerate(texts, start=1):
             begins.append(sum(map(len, pieces)))
-            pieces.append([*text, *separator * (self.between if number < len(texts) else 1)])
-        ids = np.asarray([token for piece in pieces for token in piece], dtype=np.int64)
-        segments = None
-        if len(texts) == 2:
-            segments = (np.arange(len(ids)) >= begins[1]).astype(np.int64)
+            pieces += [text, separator * (self.between if number < len(texts) else 1)]
+        ids = np.concatenate(pieces, dtype=np.int32, casting="unsafe")
+        segments = np.arange(len(ids)) >= begins[1] if len(texts) > 1 else None
         return Example(ids, segments, begins)
 
     def pooled_position(self, example: Example) -> int:
         """Where the state of the whole sequence stands: first token of an encoder, last of a decoder."""
-        is_first = self.layout == "encoder" or self.decoder_input in ("start", "none")
-        return 0 if is_first else len(example.ids) - 1
+        return 0 if self.token == "first" else len(example.ids) - 1
 
     def length(self, example: Example) -> int:
         """Tokens that the model reads, of encoder and decoder."""
@@ -125,7 +126,7 @@ class Frame:
         if examples[0].asked is not None:
             width = inputs.get("decoder_input_ids", inputs["input_ids"]).shape[1]
             flat = [i * width + example.asked for i, example in enumerate(examples)]
-            inputs["positions"] = torch.from_numpy(np.concatenate(flat).astype(np.int64))
+            inputs["positions"] = torch.from_numpy(np.concatenate(flat))
         return inputs
 
 

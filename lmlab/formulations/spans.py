@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from lmlab.errors import UserError
 from lmlab.formulations.questions import Question
 from lmlab.formulations.sequences import Example, Frame
+from lmlab.formulations.windows import check_stride, cut_windows, most_context
 
 NOT_SHOWN = -1  # label of an answer that is not in its context at all
 
@@ -38,19 +39,21 @@ class Window:
     best: np.ndarray
     context: str
 
+    def text(self, first: int, last: int) -> str:
+        """The text from one place of `Example.ids` to another."""
+        return self.context[self.offsets[first - self.begin, 0] : self.offsets[last - self.begin, 1]]
+
 
 class Span(Question):
     """Where does the answer begin and end?
 
     Args:
-        task, tokenizer, frame: see `Question`.
-        doc_stride: tokens from the start of one window to the start of the next (google's meaning: the step,
-            not the overlap); None takes half of what a window can show.
-        max_question_tokens: a longer question is cut.
-        max_answer_length: tokens of the longest answer that is considered.
+        task, tokenizer, frame, pooling: see `Question`.
+        doc_stride, max_question_tokens, max_answer_length: see `Head`.
     """
 
     term = "span"
+    options = ("doc_stride", "max_question_tokens", "max_answer_length")
 
     def __init__(
         self,
@@ -60,8 +63,9 @@ class Span(Question):
         doc_stride: int | None,
         max_question_tokens: int,
         max_answer_length: int,
+        pooling: str = "token",
     ) -> None:
-        super().__init__(task, tokenizer, frame)
+        super().__init__(task, tokenizer, frame, pooling)
         self.doc_stride, self.max_question_tokens = doc_stride, max_question_tokens
         self.max_answer_length = max_answer_length
 
@@ -72,11 +76,7 @@ class Span(Question):
                 f"formulation.max_question_tokens={self.max_question_tokens} leaves no room for the text in "
                 f"sequences of {self.frame.max_length} tokens; raise seq_len or lower it"
             )
-        if self.doc_stride is not None and self.doc_stride > smallest:
-            raise UserError(
-                f"formulation.doc_stride={self.doc_stride} is the step between windows, and one may show "
-                f"as few as {smallest} tokens of the text: those between would not be read; take at most that"
-            )
+        check_stride(self.doc_stride, smallest)
 
     def examples(self, rows: Sequence[dict]) -> Iterator[Example]:
         question, context = self.task.fields
@@ -86,14 +86,13 @@ class Span(Question):
             text = row["inputs"][context]
             if text not in encoded:
                 ids, offsets = self.tokenizer.encode_with_offsets(text)
-                encoded = {text: (np.asarray(ids, np.int64), np.asarray(offsets, np.int64).reshape(-1, 2))}
+                encoded = {text: (np.asarray(ids, np.int32), np.asarray(offsets, np.int32).reshape(-1, 2))}
             yield from self._windows(index, row, asked[index][: self.max_question_tokens], text, *encoded[text])
 
     def _windows(
         self, index: int, row: dict, question: np.ndarray, context: str, ids: np.ndarray, offsets: np.ndarray
     ) -> Iterator[Example]:
-        room = self.frame.room(2) - len(question)
-        windows = cut_windows(len(ids), room, self.doc_stride or max(1, room // 2))
+        windows = cut_windows(len(ids), self.frame.room(2) - len(question), self.doc_stride)
         best = most_context(len(ids), windows)
         answer = self._answer_tokens(row, offsets)
         for begin, end in windows:
@@ -130,16 +129,13 @@ class Span(Question):
     def targets(self, examples: Sequence[Example], inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """`start`, `end` (B,) and `visible` (B, T): the window and the null position."""
         width = inputs.get("decoder_input_ids", inputs["input_ids"]).shape[1]
-        visible = torch.zeros(len(examples), width, dtype=torch.bool)
-        ends = []
-        for example, seen in zip(examples, visible, strict=True):
-            begin, null = example.window.begin, self.null_position(example)
-            seen[begin : begin + len(example.window.offsets)] = True
-            seen[null] = True
-            shown = example.labels is not None and example.labels[0] >= 0
-            ends.append(example.labels if shown else (null, null))
+        nulls = [self.null_position(example) for example in examples]
+        visible = self._marked(examples, width)
+        visible[range(len(examples)), nulls] = True
+        shown = [example.labels not in (None, (NOT_SHOWN, NOT_SHOWN)) for example in examples]
+        ends = [example.labels if s else (null, null) for example, s, null in zip(examples, shown, nulls, strict=True)]
         start, end = torch.tensor(ends).unbind(1)
-        return {"start": start, "end": end, "visible": visible}
+        return {"start": start, "end": end, "visible": torch.from_numpy(visible)}
 
     def loss(self, outputs: Tensor, targets: dict[str, Tensor]) -> Tensor:
         """Mean of the losses of start and end."""
@@ -154,16 +150,28 @@ class Span(Question):
 
         One window that shows the answer is enough to say that there is one.
         """
-        for scores, example in zip(outputs.float().cpu().numpy(), examples, strict=True):
-            window, begin = example.window, example.window.begin
-            start, end = scores[begin : begin + len(window.offsets)].T
-            null = float(scores[self.null_position(example)].sum())
-            score, first, last = best_span(np.where(window.best, start, -np.inf), end, self.max_answer_length)
-            text = window.context[window.offsets[first, 0] : window.offsets[last, 1]] if score > -np.inf else ""
+        outputs, width = outputs.float(), outputs.shape[1]
+        masks = self._marked(examples, width, best=True), self._marked(examples, width)
+        start, end = (
+            scores.masked_fill(torch.from_numpy(~mask).to(scores.device), -torch.inf)
+            for scores, mask in zip(outputs.unbind(-1), masks, strict=True)
+        )
+        nulls = torch.tensor([self.null_position(example) for example in examples], device=outputs.device)
+        null_scores = outputs.sum(-1).gather(1, nulls[:, None]).squeeze(1)
+        columns = (*best_spans(start, end, self.max_answer_length), null_scores)
+        for example, score, first, last, null in zip(examples, *(column.tolist() for column in columns), strict=True):
             known = found.get(example.row, {"score": -np.inf, "null": np.inf, "text": ""})
             if score > known["score"]:
-                known = known | {"score": score, "text": text}
+                known = known | {"score": score, "text": example.window.text(first, last)}
             found[example.row] = known | {"null": min(known["null"], null)}
+
+    def _marked(self, examples: Sequence[Example], width: int, best: bool = False) -> np.ndarray:
+        """(B, T), true at the tokens of each window; with `best` only where no other has more context."""
+        marked = np.zeros((len(examples), width), dtype=bool)
+        for row, example in zip(marked, examples, strict=True):
+            window = example.window
+            row[window.begin : window.begin + len(window.best)] = window.best if best else True
+        return marked
 
     def answer(self, row: dict, found: dict[str, Any]) -> dict[str, Any]:
         """The best answer and by how much the null answer beats it."""
@@ -171,33 +179,10 @@ class Span(Question):
         return {"text": found["text"], "null_odds": float(odds)}
 
 
-def cut_windows(length: int, room: int, step: int) -> list[tuple[int, int]]:
-    """[begin, end) of windows of `room` tokens, `step` apart, the last one reaching the end of the text."""
-    windows = [(0, min(room, length))]
-    while windows[-1][1] < length:
-        begin = windows[-1][0] + step
-        windows.append((begin, min(begin + room, length)))
-    return windows
-
-
-def most_context(length: int, windows: Sequence[tuple[int, int]]) -> np.ndarray:
-    """(length,): begin of the window where each token has most context on its poorer side (google's rule)."""
-    best, begins = np.full(length, -np.inf), np.zeros(length, dtype=np.int64)
-    for begin, end in windows:
-        places = np.arange(begin, end)
-        context = np.minimum(places - begin, end - 1 - places) + 0.01 * (end - begin)
-        better = context > best[begin:end]
-        best[begin:end][better] = context[better]
-        begins[begin:end][better] = begin
-    return begins
-
-
-def best_span(start: np.ndarray, end: np.ndarray, max_length: int) -> tuple[float, int, int]:
-    """The best start[i] + end[j] with i <= j < i + max_length, and i and j; every pair is tried."""
-    best = (-np.inf, 0, 0)
-    for extra in range(min(max_length, len(start))):
-        sums = start[: len(start) - extra] + end[extra:]
-        i = int(sums.argmax())
-        if sums[i] > best[0]:
-            best = (float(sums[i]), i, i + extra)
-    return best
+def best_spans(start: Tensor, end: Tensor, max_length: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The best start[i] + end[j] with i <= j < i + max_length for each row of (B, T), and i and j: (B,) each."""
+    max_length = min(max_length, start.shape[1])
+    ends = F.pad(end, (0, max_length - 1), value=-torch.inf).unfold(1, max_length, 1)  # (B, T, max_length)
+    score, place = (start[..., None] + ends).flatten(1).max(1)
+    first = place // max_length
+    return score, first, first + place % max_length

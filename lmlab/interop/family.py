@@ -94,7 +94,7 @@ class Architecture(NamedTuple):
     refused: str = ""
 
 
-TASKS = ("classification", "tagging", "span")
+TASKS = ("classification", "tagging", "span", "choice")
 AS_HEADS_READ = {"formulation.pooling": "token", "formulation.sees_text_whole": False}  # of every class for a task
 
 

@@ -1,6 +1,7 @@
 """What every model offers, whatever its family."""
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -32,14 +33,18 @@ class Model(nn.Module, ABC):
     def forward(self, **inputs: Tensor) -> Tensor:
         """Return the last hidden states, (B, T, H), or (N, H) at the flat indices `positions` (N,) of B * T."""
 
-    def hidden_states(self, **inputs: Tensor) -> list[Tensor]:
+    def hidden_states(self, *, last: int | None = None, **inputs: Tensor) -> list[Tensor]:
         """Return one (B, T, H) a layer, the embeddings first; of the decoder for an encoder-decoder.
 
         `forward` fills the list that it is given as `hidden_states`.
+
+        Args:
+            last: only of so many last layers; the others are not kept.
+            inputs: of `forward`; with `positions` (N,) there is one (N, H) a layer.
         """
-        states: list[Tensor] = []
+        states: deque[Tensor] = deque(maxlen=last)
         self.forward(**inputs, hidden_states=states)
-        return states
+        return list(states)
 
     @abstractmethod
     def vocabulary_head(self) -> VocabularyHead:

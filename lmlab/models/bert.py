@@ -71,17 +71,17 @@ class Bert(Encoder):
         self.vocab_size, self.hidden_size, self.max_positions = vocab_size, hidden_size, max_positions
         self.activation, self.pooler_activation, self.init_std = activation, pooler_activation, init_std
         self.norm = partial(nn.LayerNorm, eps=norm_eps)
-        norm = partial(self.norm, hidden_size)
-
-        def make_block(number: int) -> Block:
-            return Block(
-                attention=Attention(hidden_size, num_heads, dropout=attention_dropout),
-                feed_forward=FeedForward(hidden_size, intermediate_size, activation),
-                norm=norm,
-                dropout=dropout,
-                pre_norm=pre_norm,
-            )
-
+        self.make_stack = partial(
+            bert_stack,
+            hidden_size=hidden_size,
+            num_heads=num_heads,
+            intermediate_size=intermediate_size,
+            activation=activation,
+            dropout=dropout,
+            attention_dropout=attention_dropout,
+            norm_eps=norm_eps,
+            pre_norm=pre_norm,
+        )
         self.embeddings = Embeddings(
             vocab_size,
             hidden_size,
@@ -92,7 +92,7 @@ class Bert(Encoder):
             norm=self.norm,
             dropout=dropout,
         )
-        self.stack = Stack(make_block, num_layers, num_groups, final_norm=norm() if pre_norm else None)
+        self.stack = self.make_stack(num_layers, num_groups=num_groups)
         initialize(self, std=init_std)
 
     def share_embeddings(self, other: Model) -> None:
@@ -117,3 +117,34 @@ class Bert(Encoder):
         initialize(dense, std=self.init_std)
         transform = nn.Sequential(dense, Activation(self.activation), self.norm(width))
         return VocabularyHead(self.embeddings.tokens.weight, bias=True, transform=transform)
+
+
+def bert_stack(
+    depth: int,
+    hidden_size: int,
+    num_heads: int,
+    intermediate_size: int,
+    activation: str,
+    dropout: float,
+    attention_dropout: float,
+    norm_eps: float,
+    pre_norm: bool = False,
+    num_groups: int | None = None,
+    causal: bool = False,
+    cross_attend: bool = False,
+) -> Stack:
+    """Blocks with biases and layer normalisation; see `Bert` for the settings."""
+    attention = partial(Attention, hidden_size, num_heads, dropout=attention_dropout)
+    norm = partial(nn.LayerNorm, hidden_size, eps=norm_eps)
+
+    def make_block(number: int) -> Block:
+        return Block(
+            attention=attention(),
+            cross_attention=attention() if cross_attend else None,
+            feed_forward=FeedForward(hidden_size, intermediate_size, activation),
+            norm=norm,
+            dropout=dropout,
+            pre_norm=pre_norm,
+        )
+
+    return Stack(make_block, depth, num_groups, final_norm=norm() if pre_norm else None, causal=causal)

@@ -1,9 +1,12 @@
 """Continuing a sequence token by token."""
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
+
+from lmlab.models.layouts import Cache
 
 NextHidden = Callable[[Tensor], Tensor]
 """Takes all tokens so far, (B, T), and gives the hidden state that predicts the next one, (B, H)."""
@@ -85,14 +88,100 @@ def decoder_steps(model: nn.Module, max_positions: int | None, sees_prompt_whole
     return next_hidden
 
 
-def encoder_decoder_steps(model: nn.Module, input_ids: Tensor, attention_mask: Tensor | None = None) -> NextHidden:
-    """Run the decoder of an encoder-decoder with a cache over the encoded `input_ids` (B, S)."""
-    memory, cache, seen = model.encode(input_ids, attention_mask), model.new_cache(), 0
+class CachedSteps:
+    """Runs a network with a cache over rows of tokens that grow; see `NextHidden`.
 
-    def next_hidden(tokens: Tensor) -> Tensor:
-        nonlocal seen
-        hidden = model.decode(tokens[:, seen:], memory, attention_mask, cache=cache)
-        seen = tokens.shape[1]
+    Args:
+        run: maps the tokens that are new, (B, T), to hidden states; it takes the `cache` and what is `given` by name.
+        cache: empty caches of the network.
+        given: what else the rows read, each (B, ...), such as the hidden states of an encoder; None is left out.
+    """
+
+    def __init__(self, run: Callable[..., Tensor], cache: Cache, **given: Tensor | None) -> None:
+        self.run, self.cache, self.num_seen = run, cache, 0
+        self.given = {name: each for name, each in given.items() if each is not None}
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        hidden = self.run(tokens[:, self.num_seen :], cache=self.cache, **self.given)
+        self.num_seen = tokens.shape[1]
         return hidden[:, -1]
 
-    return next_hidden
+    def select(self, rows: Tensor) -> None:
+        """Go on with these rows (N,); one may be taken several times."""
+        self.given = {name: each[rows] for name, each in self.given.items()}
+        for cache in chain.from_iterable(self.cache):
+            cache.select(rows)
+
+
+def encoder_decoder_steps(model: nn.Module, input_ids: Tensor, attention_mask: Tensor | None = None) -> CachedSteps:
+    """Run the decoder of an encoder-decoder with a cache over the encoded `input_ids` (B, S)."""
+    memory = model.encode(input_ids, attention_mask)
+    return CachedSteps(model.decode, model.new_cache(), memory=memory, attention_mask=attention_mask)
+
+
+@torch.no_grad()
+def beam_search(
+    steps: CachedSteps,
+    head: nn.Module,
+    tokens: Tensor,
+    max_new_tokens: int,
+    stop_id: int,
+    num_beams: int = 1,
+    length_penalty: float = 1.0,
+    banned_ids: Tensor | None = None,
+) -> list[list[int]]:
+    """The best continuation of every row, without `stop_id`; one beam is greedy search.
+
+    Each step looks at the 2 * num_beams best continuations of a text. Of the first num_beams those that stop are
+    results; of all that do not, the best num_beams go on. The score of a text is its sum of log-probabilities over
+    length ** length_penalty (Wu et al. 2016, arXiv:1609.08144, section 7; the penalty as in BART's code). The search is
+    over when num_beams results score as well as what goes on, at its present length, or at `max_new_tokens`, where what
+    has not stopped is a result too.
+
+    Args:
+        steps: runs the network; it has seen nothing yet.
+        head: scores the vocabulary.
+        tokens: what there is so far, (B, T).
+        max_new_tokens: of a continuation, the stop included.
+        banned_ids: tokens that are never written.
+    """
+    begin = tokens.shape[1]
+    results: list[list[tuple[float, list[int]]]] = [[] for _ in tokens]  # (score, text), the best num_beams
+    unfinished = results  # those of texts that are still being written
+    sums = torch.zeros(len(tokens), 1, device=tokens.device)  # (texts, beams); there is one beam at first
+    for length in range(1, max_new_tokens + 1):
+        sums, rows, new = _best_continuations(head(steps(tokens)), sums, 2 * num_beams, banned_ids)
+        stops, scores = new == stop_id, sums / length**length_penalty
+        ends = stops | (length == max_new_tokens)
+        for text, rank in ends[:, :num_beams].nonzero().tolist():
+            written = [*tokens[rows[text, rank], begin:].tolist(), int(new[text, rank])]
+            found = (float(scores[text, rank]), written[:-1] if stops[text, rank] else written)
+            unfinished[text][:] = sorted([*unfinished[text], found], reverse=True)[:num_beams]
+        running = stops.int().argsort(dim=1, stable=True)[:, :num_beams]
+        sums, rows, new, scores = (each.gather(1, running) for each in (sums, rows, new, scores))
+        to_beat = [each[-1][0] if len(each) == num_beams else -torch.inf for each in unfinished]
+        goes_on = scores[:, 0] > torch.tensor(to_beat, device=tokens.device)
+        unfinished = [each for each, more in zip(unfinished, goes_on.tolist(), strict=True) if more]
+        if not unfinished:
+            break
+        sums, rows, new = sums[goes_on], rows[goes_on].flatten(), new[goes_on].view(-1, 1)
+        if not torch.equal(rows, torch.arange(len(tokens), device=rows.device)):
+            steps.select(rows)
+        tokens = torch.cat([tokens[rows], new], dim=1)
+    return [each[0][1] for each in results]
+
+
+def _best_continuations(
+    logits: Tensor, sums: Tensor, count: int, banned_ids: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The `count` best continuations of each text by one token, best first, from beams with these `sums` (N, K).
+
+    Returns, each (N, count): the new sums, the rows of `logits` (N * K, V) that they continue, and their tokens.
+    """
+    log_probabilities = logits.float().log_softmax(dim=-1)
+    if banned_ids is not None:
+        log_probabilities[:, banned_ids] = -torch.inf
+    num_texts, num_beams = sums.shape
+    best, places = (sums.view(-1, 1) + log_probabilities).view(num_texts, -1).topk(count, dim=1)
+    first_rows = num_beams * torch.arange(num_texts, device=logits.device)[:, None]
+    return best, first_rows + places // logits.shape[1], places % logits.shape[1]

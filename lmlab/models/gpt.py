@@ -94,7 +94,7 @@ class Gpt(Decoder):
                 for onto_residual in (block.attention.output, block.feed_forward.contract):
                     nn.init.normal_(onto_residual.weight, std=init_std / (2 * num_layers) ** 0.5)
 
-    def embed(self, input_ids: Tensor, num_seen: int) -> Tensor:
+    def embed(self, input_ids: Tensor, num_seen: int | Tensor) -> Tensor:
         return self.embeddings(input_ids, num_seen=num_seen)
 
     def vocabulary_head(self) -> VocabularyHead:

@@ -1,10 +1,12 @@
 """What an encoder, a decoder and both together do, whatever they are made of; their families fill in the parts."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from lmlab.models.base import Model, prefix_bias, sum_of
+from lmlab.errors import UserError
+from lmlab.models.base import Model, initialize, prefix_bias, sum_of
 from lmlab.models.layers.attention import KeyValueCache, padding_bias
 from lmlab.models.layers.block import Stack, num_seen
 from lmlab.models.layers.embeddings import Embeddings
@@ -18,11 +20,17 @@ class Encoder(Model):
     Attributes:
         embeddings: of tokens, positions and segments.
         stack: the blocks.
+        embeds_neighbours: a token's vector is made of its neighbours' too, so that no mask hides them (MobileBERT).
+        make_stack: makes so many blocks of the family, `causal`, and with attention to a memory if they `cross_attend`.
+        init_std: deviation of the initial matrices.
     """
 
     layout = "encoder"
     embeddings: Embeddings
     stack: Stack
+    embeds_neighbours: bool = False
+    make_stack: Callable[..., Stack] | None = None
+    init_std: float = 0.02
 
     def forward(
         self,
@@ -31,18 +39,38 @@ class Encoder(Model):
         attention_mask: Tensor | None = None,
         positions: Tensor | None = None,
         hidden_states: list[Tensor] | None = None,
+        prefix_mask: Tensor | None = None,
+        cache: Cache | None = None,
     ) -> Tensor:
         """Hidden states of `input_ids` (B, T).
 
         Args:
             segment_ids: (B, T); None: all tokens belong to the first segment.
-            attention_mask: (B, T), true at real tokens; None: all are.
+            attention_mask: true at real tokens; None: all are. (B, T), or (B, S + T) after the S tokens of a cache.
             positions: flat indices (N,) of B * T; the result is then (N, H).
             hidden_states: see `Model.hidden_states`.
+            prefix_mask: (B, T), true at tokens that all others see; the others see those before them alone, which
+                lets an encoder write (UniLM: Dong et al. 2019, arXiv:1905.03197). None: all see all.
+            cache: of the tokens before `input_ids`, from `new_cache`; padding then stands on the left.
         """
-        x = self.embeddings(input_ids, segment_ids)
-        bias = padding_bias(attention_mask, x.dtype)
-        return self.stack(x, bias, positions=positions, hidden_states=hidden_states)
+        x = self.embeddings(input_ids, segment_ids, num_before(cache, attention_mask))
+        bias = sum_of(padding_bias(attention_mask, x.dtype), prefix_bias(prefix_mask, x.dtype))
+        return self.stack(x, bias, positions=positions, cache=cache, hidden_states=hidden_states)
+
+    def new_cache(self) -> Cache:
+        """Empty caches for one generation."""
+        return self.stack.new_cache()
+
+    def decoder_stack(self, num_layers: int) -> Stack:
+        """Make fresh causal blocks of the encoder's shape that attend to its hidden states.
+
+        Raises UserError when the family does not say what they are made of.
+        """
+        if self.make_stack is None:
+            raise UserError(f"{type(self).__name__} has no `make_stack`, which makes a decoder of an encoder's shape")
+        stack = self.make_stack(num_layers, causal=True, cross_attend=True)
+        initialize(stack, std=self.init_std)
+        return stack
 
 
 class Decoder(Model):
@@ -63,8 +91,8 @@ class Decoder(Model):
         self.last_dropout: nn.Module = nn.Identity()
 
     @abstractmethod
-    def embed(self, input_ids: Tensor, num_seen: int) -> Tensor:
-        """Embed `input_ids` (B, T), which follow `num_seen` others: (B, T, H)."""
+    def embed(self, input_ids: Tensor, num_seen: int | Tensor) -> Tensor:
+        """Embed `input_ids` (B, T), which follow `num_seen` others, (B, 1) where rows differ: (B, T, H)."""
 
     def position_bias(self, num_queries: int, num_keys: int) -> Tensor | None:
         """What the distance of two tokens adds to their score, (1, A, T, S), or None."""
@@ -83,13 +111,14 @@ class Decoder(Model):
 
         Args:
             attention_mask: (B, T), true at real tokens; not needed for padding on the right, which nothing sees.
+                (B, S + T) after the S tokens of a cache; padding then stands on the left.
             prefix_mask: (B, T), true at tokens that all others may see (prefix LM, if `bidirectional_prefix`).
             positions: flat indices (N,) of B * T; the result is then (N, H).
             cache: of the tokens before `input_ids`, from `new_cache`.
             hidden_states: see `Model.hidden_states`.
         """
         seen, length = num_seen(cache), input_ids.shape[1]
-        x = self.embed(input_ids, seen)
+        x = self.embed(input_ids, num_before(cache, attention_mask))
         prefix_mask = prefix_mask if self.bidirectional_prefix else None
         hidden = sum_of(padding_bias(attention_mask, x.dtype), prefix_bias(prefix_mask, x.dtype))
         bias, causal = sum_of(self.position_bias(length, seen + length), hidden), prefix_mask is None
@@ -198,3 +227,10 @@ class EncoderDecoder(Model):
     def new_cache(self) -> Cache:
         """Empty caches for one generation."""
         return self.decoder.new_cache()
+
+
+def num_before(cache: Cache | None, attention_mask: Tensor | None) -> int | Tensor:
+    """How many tokens stand before the new ones; (B, 1) with padding on the left, which takes no place."""
+    if cache is None or attention_mask is None:
+        return num_seen(cache)
+    return num_seen(cache) - (attention_mask.cumsum(1) == 0).sum(1, keepdim=True)

@@ -8,6 +8,7 @@ from functools import partial
 from torch import nn
 
 from lmlab.models.base import dense_pooler, initialize
+from lmlab.models.bert import bert_stack
 from lmlab.models.layers.attention import Attention
 from lmlab.models.layers.block import Block, Stack
 from lmlab.models.layers.bottleneck import Bottleneck, SharedBottleneckProjection
@@ -82,7 +83,17 @@ class MobileBert(Encoder):
             raise ValueError(f"attention_input={attention_input!r} must be one of {', '.join(ATTENTION_INPUTS)}")
         self.vocab_size, self.hidden_size, self.max_positions = vocab_size, hidden_size, max_positions
         self.activation, self.pooler_activation = activation, pooler_activation
-        self.norm_eps, self.init_std = norm_eps, init_std
+        self.norm_eps, self.init_std, self.embeds_neighbours = norm_eps, init_std, trigram
+        self.make_stack = partial(  # of BERT's blocks: a bottleneck is narrower than the states it would attend to
+            bert_stack,
+            hidden_size=hidden_size,
+            num_heads=num_heads,
+            intermediate_size=4 * hidden_size,
+            activation=activation,
+            dropout=dropout,
+            attention_dropout=attention_dropout,
+            norm_eps=norm_eps,
+        )
         make_norm = norm_maker(norm, norm_eps)
         attend_hidden = attention_input != "bottleneck"
 

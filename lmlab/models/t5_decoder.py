@@ -69,7 +69,7 @@ class T5Decoder(Decoder):
         self.last_dropout = Dropout(dropout)
         initialize_t5(self)
 
-    def embed(self, input_ids: Tensor, num_seen: int) -> Tensor:
+    def embed(self, input_ids: Tensor, num_seen: int | Tensor) -> Tensor:
         return self.embeddings(input_ids)
 
     def position_bias(self, num_queries: int, num_keys: int) -> Tensor:

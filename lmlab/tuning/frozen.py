@@ -13,6 +13,6 @@ class Frozen(Tuning):
     """
 
     def prepare(self, learner: nn.Module) -> None:
-        learner.model.requires_grad_(False)
         learner.heads.requires_grad_(True)
+        learner.model.requires_grad_(False)  # last: a head over the vocabulary may share the model's embedding
         learner.train(learner.training)  # a learner keeps a model without moving weights in evaluation mode

@@ -14,6 +14,7 @@ from lmlab.errors import UserError
 from lmlab.formulations.head import Head
 from lmlab.loading import load_run
 from lmlab.runs import find
+from lmlab.tasks.choice import Choice
 from lmlab.tasks.classification import Classification
 from lmlab.tasks.regression import Regression
 from lmlab.tasks.span import SpanExtraction
@@ -62,6 +63,8 @@ def task_of(kind):
         return Classification(**shared, fields=["a", "b"], labels=["no", "maybe", "yes"])
     if kind == "regression":
         return Regression(name="toy", source="toy", metrics=["pearson"], fields=["a", "b"], low=0.0, high=5.0)
+    if kind == "choice":
+        return Choice(**shared, fields=["a"], choices=["b"])
     if kind == "tagging":
         return Tagging(**shared, fields=["words"], labels=["DET", "NOUN", "VERB"])
     return SpanExtraction(name="toy", source="toy", metrics=["f1"], fields=["a", "b"])
@@ -117,6 +120,9 @@ def test_a_fine_tuned_head_answers_the_same_from_the_text_on(name, kind, tokeniz
     [
         (BERT | {"pre_norm": True}, "classification", {}, "model.pre_norm=True, and bert has False only"),
         (BERT, "classification", {"pooling": "mean"}, "no class with the head"),
+        (NODES["gpt2"], "classification", {"pooling": "mean"}, "formulation.pooling=mean, and GPT2"),
+        (BERT | {"num_layers": 4}, "tagging", {"pooling": "last_four"}, "formulation.pooling=last_four, and Bert"),
+        (BERT, "choice", {}, "for choice (none at all)"),
         (NODES["gpt2"] | {"local_window": 4}, "classification", {}, "model.local_window=4: there is nothing like it"),
         (NODES["gpt2"], "classification", {"sees_text_whole": True}, "formulation.sees_text_whole=True"),
         (NODES["t5"], "classification", {}, "T5ForSequenceClassification cannot be written"),

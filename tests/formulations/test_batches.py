@@ -49,3 +49,13 @@ def test_batch_tokens_say_how_many_examples_make_a_step():
 
 def test_an_example_longer_than_the_budget_goes_alone():
     assert [part.tolist() for part in cut([0, 1, 2], [5, 50, 5], 10)] == [[1], [0, 2]]
+
+
+def test_examples_of_several_sequences_are_counted_with_all_of_them():
+    sizes = np.random.default_rng(1).integers(1, 6, 1000)
+    made = batches(sizes=sizes, micro_batch_tokens=512)
+    parts = [part for step in range(made.steps_per_epoch) for part in made.step(step)]
+    assert sorted(i for part in parts for i in part) == list(range(1000))
+    assert all(sizes[part].sum() * LENGTHS[part].max() <= 512 or len(part) == 1 for part in parts)
+    by_tokens = batches(sizes=sizes, batch_size=None, batch_tokens=4000)
+    assert abs(by_tokens.batch_size * (LENGTHS * sizes).mean() - 4000) < 0.05 * 4000

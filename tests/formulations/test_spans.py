@@ -8,7 +8,7 @@ import torch
 
 from lmlab.errors import UserError
 from lmlab.formulations.sequences import Frame
-from lmlab.formulations.spans import Span, best_span, cut_windows, most_context
+from lmlab.formulations.spans import Span, best_spans
 from lmlab.tasks.span import SpanExtraction
 
 
@@ -43,24 +43,6 @@ def row(*answers, text="who was it"):
     starts = [CONTEXT.index(answer) for answer in answers]
     target = {"text": list(answers), "answer_start": starts}
     return {"id": "q", "inputs": {"question": text, "context": CONTEXT}, "target": target}
-
-
-@pytest.mark.parametrize(
-    ("length", "room", "step"), [(37, 8, 3), (37, 8, 8), (8, 8, 3), (3, 8, 3), (0, 8, 3), (9, 8, 1)]
-)
-def test_windows_cover_every_token_and_step_by_the_stride(length, room, step):
-    windows = cut_windows(length, room, step)
-    assert {i for begin, end in windows for i in range(begin, end)} == set(range(length))
-    assert [begin for begin, _ in windows] == [i * step for i in range(len(windows))]
-    assert windows[-1][1] == length and all(end - begin == room for begin, end in windows[:-1])
-
-
-def test_every_token_has_one_window_with_the_most_context():
-    windows = cut_windows(37, 8, 3)
-    begins = most_context(37, windows)
-    for token, begin in enumerate(begins):
-        margins = {b: min(token - b, e - 1 - token) for b, e in windows if b <= token < e}
-        assert margins[begin] == pytest.approx(max(margins.values()), abs=0.1)
 
 
 @pytest.mark.parametrize("layout", ["encoder", "decoder", "encoder-decoder"])
@@ -124,12 +106,13 @@ def test_the_null_score_is_the_least_over_windows():
     assert asked.answer({}, found[0])["null_odds"] == 5.0  # the best answer scores 0
 
 
-def test_the_best_span_equals_trying_all():
-    generator = np.random.default_rng(0)
-    for _ in range(20):
-        start, end = generator.normal(size=(2, 15))
-        pairs = {(i, j): start[i] + end[j] for i in range(15) for j in range(i, min(i + 4, 15))}
-        score, first, last = best_span(start, end, 4)
+@pytest.mark.parametrize("max_length", [1, 4, 30])
+def test_the_best_span_equals_trying_all(max_length):
+    starts, ends = torch.randn(2, 20, 15, generator=torch.Generator().manual_seed(0))
+    starts[:, 3:9], ends[:, 10:] = -torch.inf, -torch.inf
+    found = zip(starts, ends, *best_spans(starts, ends, max_length), strict=True)
+    for start, end, score, first, last in found:
+        pairs = {(i, j): float(start[i] + end[j]) for i in range(15) for j in range(i, min(i + max_length, 15))}
         assert (first, last) == max(pairs, key=pairs.get) and score == pytest.approx(max(pairs.values()))
 
 

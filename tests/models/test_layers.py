@@ -58,6 +58,17 @@ def plain(q, k, v, bias):
     return torch.softmax(q @ k.transpose(-1, -2) + bias, -1) @ v
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("num_keys", [5, 1100])
+def test_attention_without_gradients_equals_the_formula(num_keys, dtype):
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, 3, num_keys, 4) for _ in range(3))
+    with torch.no_grad():
+        ours = attend(q.to(dtype), k.to(dtype), v.to(dtype), None, causal=False, dropout=0.0)
+    tolerance = 1e-5 if dtype == torch.float32 else 5e-2
+    torch.testing.assert_close(ours.float(), plain(q, k, v, 0), rtol=tolerance, atol=tolerance)
+
+
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("plain_up_to", [0, 256], ids=["fused kernel", "plain products"])
 def test_attention_and_its_gradients_equal_the_formula(causal, plain_up_to, monkeypatch):

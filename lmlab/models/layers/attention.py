@@ -14,6 +14,7 @@ from lmlab.models.layers.dropout import dropout_mask
 # On a CPU three plain matrix products beat the fused kernel up to about this many keys; beyond it the fused kernel,
 # which never stores the (T, S) scores, wins.
 PLAIN_UP_TO = 256
+PLAIN_FORWARD_UP_TO = 1024  # the same without a backward pass, in bf16
 
 
 class KeyValueCache:
@@ -30,6 +31,11 @@ class KeyValueCache:
             values = torch.cat([self.values, values], dim=2)
         self.keys, self.values = keys, values
         return keys, values
+
+    def select(self, rows: Tensor) -> None:
+        """Go on with these rows (N,) of the batch; one may be taken several times."""
+        if self.keys is not None:
+            self.keys, self.values = self.keys[rows], self.values[rows]
 
 
 class _PlainAttention(torch.autograd.Function):
@@ -75,7 +81,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, causal: bool, d
     num_queries, num_keys = q.shape[2], k.shape[2]
     causal = causal and num_queries > 1
     on_cpu = q.device.type == "cpu" and not torch.compiler.is_compiling()
-    if on_cpu and (num_keys <= PLAIN_UP_TO or dropout):
+    if on_cpu and (dropout or num_keys <= plain_up_to(q.dtype, causal)):
         if causal:
             bias = (
                 causal_bias(num_queries, num_keys, q) if bias is None else bias + causal_bias(num_queries, num_keys, q)
@@ -85,6 +91,17 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, causal: bool, d
         hidden = causal_bias(num_queries, num_keys, q)
         bias, causal = hidden if bias is None else bias + hidden, False
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, is_causal=causal, scale=1.0)
+
+
+def plain_up_to(dtype: torch.dtype, causal: bool) -> int:
+    """Keys up to which the plain products are faster than PyTorch's kernel on a CPU.
+
+    Without a backward pass it is the number format that decides: measured with 8,192 tokens, 384 keys, 12 heads of 32,
+    44 against 76 ms in bf16, and 103 against 78 ms in fp32.
+    """
+    if causal or torch.is_grad_enabled():
+        return PLAIN_UP_TO
+    return PLAIN_FORWARD_UP_TO if dtype == torch.bfloat16 else 0
 
 
 def causal_bias(num_queries: int, num_keys: int, like: Tensor) -> Tensor:

@@ -147,17 +147,17 @@ class Stack(nn.Module):
             causal: overrules the stack's own (a prefix that sees itself brings its own bias).
             memory, memory_bias: hidden states of an encoder and their padding.
             cache: one pair of caches a block, for generation.
-            hidden_states: a list that receives the input and the output of every block.
+            hidden_states: a list or deque that receives the input and the output of every block, at `positions`.
         """
         causal = self.causal if causal is None else causal
         caches = cache or [None] * len(self.blocks)
         if hidden_states is not None:
-            hidden_states.append(x)
+            hidden_states.append(_at(x, positions))
         for number, (block, block_cache) in enumerate(zip(self.blocks, caches, strict=True), start=1):
             wanted = positions if number == len(self.blocks) else None
             x = block(x, bias, causal, memory, memory_bias, wanted, block_cache)
             if hidden_states is not None:
-                hidden_states.append(x)
+                hidden_states.append(_at(x, positions))
         if self.final_norm is not None:
             x = self.final_norm(x)
             if hidden_states is not None:
@@ -167,3 +167,8 @@ class Stack(nn.Module):
     def new_cache(self) -> list[tuple[KeyValueCache, KeyValueCache]]:
         """Empty caches for one generation: a pair (own positions, memory) a block."""
         return [(KeyValueCache(), KeyValueCache()) for _ in self.blocks]
+
+
+def _at(x: Tensor, positions: Tensor | None) -> Tensor:
+    """(B, T, H) at the flat `positions` (N,): (N, H), which the last block has given already."""
+    return x if positions is None or x.dim() == 2 else x.flatten(0, 1)[positions]

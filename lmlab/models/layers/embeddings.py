@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from lmlab.models.layers.dropout import Dropout
@@ -56,8 +57,8 @@ class Embeddings(nn.Module):
         self.norm, self.position_offset, self.width = other.norm, other.position_offset, other.width
         self.projection = self._projection()
 
-    def forward(self, input_ids: Tensor, segment_ids: Tensor | None = None, num_seen: int = 0) -> Tensor:
-        """Embed `input_ids` (B, T), which follow `num_seen` others.
+    def forward(self, input_ids: Tensor, segment_ids: Tensor | None = None, num_seen: int | Tensor = 0) -> Tensor:
+        """Embed `input_ids` (B, T), which follow `num_seen` others, (B, 1) where rows differ.
 
         Without `segment_ids` (B, T) every token belongs to the first segment, as in a family that knows only one.
         """
@@ -68,12 +69,16 @@ class Embeddings(nn.Module):
             x = self.norm(x)
         return self.projection(self.dropout(x))
 
-    def _added(self, length: int, segment_ids: Tensor | None, num_seen: int) -> Tensor | None:
+    def _added(self, length: int, segment_ids: Tensor | None, num_seen: int | Tensor) -> Tensor | None:
         """What position and segment add; they are summed first, since the sum is smaller than a batch."""
         place = kind = None
         if self.positions is not None:
             start = self.position_offset + num_seen
-            place = self.positions.weight[start : start + length]
+            if isinstance(num_seen, int):
+                place = self.positions.weight[start : start + length]
+            else:  # padding on the left lies before the first place
+                places = start + torch.arange(length, device=start.device)
+                place = self.positions(places.clamp_min(self.position_offset))
         if self.segments is not None:
             several = segment_ids is not None and self.segments.num_embeddings > 1
             kind = self.segments(segment_ids) if several else self.segments.weight[0]

@@ -1,6 +1,9 @@
 """Numbers and durations as people read them."""
 
 import math
+import os
+import sys
+from typing import Any
 
 
 def figure(value: float | None) -> str:
@@ -33,3 +36,11 @@ def duration(seconds: float) -> str:
     if hours >= 24:
         return f"{hours // 24}d {hours % 24:02}:{minutes:02}"
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def console() -> Any:
+    """A rich console on standard output: as wide as the terminal, as wide as needed in a file or a pipe."""
+    from rich.console import Console
+
+    wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(highlight=False, force_jupyter=False, width=400 if wide else None)

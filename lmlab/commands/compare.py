@@ -1,8 +1,9 @@
-"""lmlab compare: runs side by side, with what differs between them and what came of it.
+"""lmlab compare: runs side by side, with what differs between them, what came of it, and whether it is but noise.
 
 lmlab compare
 lmlab compare outputs/pretrain/2026-01-31 metric=perplexity
-lmlab compare run-a run-b format=json
+lmlab compare run-a run-b paired=true
+lmlab compare outputs/finetune against=run-a html=table.html
 """
 
 import argparse
@@ -10,10 +11,19 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lmlab.errors import UserError, nearest
+from lmlab.formatting import console
+from lmlab.runs.statistics import RESAMPLES
 
-OPTIONS = ("metric", "format")
+if TYPE_CHECKING:  # what reads and shows runs is imported once the words are understood
+    from rich.console import Console
+
+    from lmlab.runs.compare import Entry, Question, Row, Table
+    from lmlab.tasks.base import Task
+
+OPTIONS = ("metric", "paired", "against", "resamples", "format", "html")
 
 
 class Parser(argparse.ArgumentParser):
@@ -27,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     """Compare runs; `argv` is what follows `lmlab compare`. Returns the exit code.
 
     Raises:
-        UserError: no runs, no such folder, option or metric.
+        UserError: no runs, no such folder, option or metric, or nothing of which a difference can be tested.
     """
     compare(_parser().parse_args(_as_flags(sys.argv[2:] if argv is None else argv)))
     return 0
@@ -43,28 +53,156 @@ def compare_sweep(folder: Path) -> None:
 
 
 def compare(options: argparse.Namespace) -> None:
-    """Read the runs, arrange them, show them."""
+    """Read the runs, arrange them, test their differences, show them."""
     from lmlab.runs import compare as runs
 
+    metrics, asked = _names(options.metric), options.paired is True or options.against is not None
     entries, unreadable = runs.load(options.folders)
-    tables = runs.tables(entries, _names(options.metric))
+    tables = runs.tables(entries, metrics, by_arm=options.paired is True)
+    if options.against and options.against not in _row_names(tables):
+        entries, unreadable = runs.load([*(options.folders or [runs.outputs_root()]), options.against])
+        tables = runs.tables(entries, metrics, by_arm=True)
+    if asked or (options.paired is None and len(options.folders) == 2):
+        add_tests(tables, options, asked)
+    if options.html:
+        write_html(Path(options.html), tables)
     if options.format == "json":
         print(runs.as_json(tables, unreadable))
         return
-    console = _console()
-    for table in tables:
-        console.print(runs.render(table, console))
-        console.print()
+    show(tables, console())
     for path, reason in unreadable.items():
         print(f"left out, cannot be read: {path} ({reason})", file=sys.stderr)
 
 
-def _console():
-    """A console as wide as the terminal; as wide as needed in a file or a pipe."""
+def show(tables: "list[Table]", console: "Console") -> None:
+    """Print the tables, one below the other."""
+    from lmlab.runs.compare import render
+
+    for table in tables:
+        console.print(render(table, console))
+        console.print()
+
+
+def write_html(path: Path, tables: "list[Table]") -> None:
+    """The tables as a page that needs no other file."""
     from rich.console import Console
 
-    wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(highlight=False, force_jupyter=False, width=400 if wide else None)
+    from lmlab.files import atomic_write
+
+    if not path.parent.is_dir():
+        raise UserError(f"html={path}: there is no folder {path.parent}")
+    with open(os.devnull, "w") as nowhere:
+        console = Console(highlight=False, force_jupyter=False, width=400, record=True, file=nowhere)
+        show(tables, console)
+    atomic_write(path, console.export_html())
+
+
+# ---- whether rows differ
+
+
+def add_tests(tables: "list[Table]", options: argparse.Namespace, asked: bool) -> None:
+    """Hold the rows of each table against each other. Not `asked`: only where there are just two, and quietly.
+
+    Raises:
+        UserError: tests were asked for, and there is nothing that can be tested.
+    """
+    from rich.console import Console
+
+    from lmlab.runs.compare import test
+
+    references = _references(tables, options.against) if options.against else [None] * len(tables)
+    for table, reference in zip(tables, references, strict=True):
+        finished = [row for row in table.rows if row.status == "finished"]
+        if len(finished) < 2 or (options.against and reference is None) or (not asked and len(finished) > 2):
+            continue
+        with Console(stderr=True).status(f"{table.title}: drawing examples anew {options.resamples} times"):
+            tests = test(finished, table.metrics, question, reference, options.resamples)
+        table.tests = tests if asked or all(each.found for each in tests) else []
+    found = [each for table in tables for each in table.tests]
+    if asked and not any(each.found for each in found):
+        raise UserError(f"No difference can be tested. {_why_none(tables, [each.problem for each in found])}")
+
+
+def _references(tables: "list[Table]", against: str) -> "list[Row | None]":
+    """The row of each table that holds what was named."""
+    from lmlab.runs.find import place
+
+    named = [[row for row in table.rows if row.name == against] for table in tables]
+    if not any(named):
+        path = place(against).absolute()
+        named = [[row for row in table.rows if all(_inside(path, each) for each in row.entries)] for table in tables]
+    if not any(named):
+        raise UserError(f"against={against} is none of the rows compared: {', '.join(_row_names(tables))}")
+    for table, rows in zip(tables, named, strict=True):
+        if len(rows) > 1:
+            listed = ", ".join(row.name for row in rows)
+            raise UserError(f"against={against} is several rows of the table {table.title}: name one of {listed}")
+        if rows and rows[0].status != "finished":
+            raise UserError(f"against={against}: {rows[0].name} did not finish ({rows[0].status})")
+    return [rows[0] if rows else None for rows in named]
+
+
+def _inside(path: Path, entry: "Entry") -> bool:
+    return entry.run.path.absolute().is_relative_to(path)
+
+
+def _row_names(tables: "list[Table]") -> list[str]:
+    return [row.name for table in tables for row in table.rows]
+
+
+def _why_none(tables: "list[Table]", problems: list[str]) -> str:
+    if problems:
+        return "; ".join(dict.fromkeys(problems))
+    kinds = "; ".join(f"{table.title}: {', '.join(row.name for row in table.rows)}" for table in tables)
+    return f"It takes two finished rows of one command and task, and there are {kinds}"
+
+
+def question(entry: "Entry", metric: str) -> "Question":
+    """How a metric of a run follows from its predictions, by the task in its config.
+
+    Raises:
+        ValueError: it does not.
+    """
+    from lmlab.runs.compare import Question
+
+    other = next((name for name in _evaluated_on(entry) if metric.startswith(f"{name}.")), None)
+    task, name = _task(entry, other), metric.removeprefix(f"{other}.")
+    for split in task.evaluation_splits:
+        if name.endswith(ending := task.metric_key("", split)):
+            break
+    else:
+        raise ValueError(f"{metric} is not of one of the splits {', '.join(task.evaluation_splits)}")
+    file, bare = f"predictions-{other}.jsonl" if other else "predictions.jsonl", name.removesuffix(ending)
+    if bare not in task.metrics:
+        raise ValueError(f"{metric} does not follow from predictions, only {', '.join(task.metrics)}")
+    task.metrics = [bare]  # the others need not be computed a thousand times
+    return Question(file, split if ending else None, lambda lines: task.score_records(lines)[bare])
+
+
+def _evaluated_on(entry: "Entry") -> list[str]:
+    """The other tasks that a run was scored on, the longest name first."""
+    return sorted(entry.run.config().get("evaluate_on") or [], key=len, reverse=True)
+
+
+def _task(entry: "Entry", other: str | None) -> "Task":
+    """The task of a run, or another one by its name."""
+    from lmlab.config.build import build
+    from lmlab.config.options import read_option, search_folders
+    from lmlab.runs.record import RunFolder
+
+    config = entry.run.config()
+    node: Any = read_option("task", other, search_folders()) if other else config.get("task")
+    if not node and entry.summary["task"]:  # `evaluate` on the task that its run was trained for
+        node = RunFolder(entry.summary["init"]).config().get("task")
+    if not node:
+        raise ValueError(f"{entry.run.path} was not scored on a task")
+    try:
+        return build(node, _key="task", data_dir=config.get("data_dir"), cache_dir=config.get("cache_dir"))
+    except UserError as error:  # a class that is not here, ...
+        raise ValueError(str(error)) from error
+
+
+# ---- the command line
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,10 +210,11 @@ def _parser() -> argparse.ArgumentParser:
         prog="lmlab compare",
         allow_abbrev=False,
         description="A table of runs, best first: the config keys that differ (only those), the metric, "
-        "tokens/s, time and parameters. Runs that differ only in their seed make one row: mean ± standard "
-        "deviation.",
+        "tokens/s, time and parameters. Runs that differ only in their seed make one row: mean ± half of its 95 % "
+        "interval, and the best seed. The score of the best constant answer (baseline) stands beside. Whether two "
+        "rows differ by more than noise is tested on their predictions, with seeds and examples both counted as noise.",
         epilog="examples: lmlab compare | lmlab compare outputs/pretrain metric=perplexity | "
-        "lmlab compare RUN RUN format=json",
+        "lmlab compare RUN RUN paired=true | lmlab compare RUN RUN format=json",
     )
     parser.add_argument("folders", nargs="*", metavar="FOLDER", help="runs or folders of runs (default: outputs)")
     parser.add_argument(
@@ -85,9 +224,32 @@ def _parser() -> argparse.ArgumentParser:
         help="order by this metric, also written metric=NAME; several, separated by commas, are all shown "
         "(default: what the pre-trained models did afterwards, else their loss and perplexity; else the task's metric)",
     )
+    parser.add_argument(
+        "--paired",
+        type=_truth,
+        metavar="true|false",
+        help="test each row against the best one; runs of different FOLDERs then make different rows. By itself "
+        "where two FOLDERs are given and a table has two rows",
+    )
+    parser.add_argument("--against", metavar="RUN", help="test each row against this run, row or folder of seeds")
+    resamples = {"type": _count, "default": RESAMPLES, "metavar": "N"}
+    parser.add_argument("--resamples", **resamples, help=f"draw the examples anew so often (default: {RESAMPLES})")
     formats = {"choices": ("table", "json"), "default": "table"}
     parser.add_argument("--format", **formats, help="also written format=json: one JSON object, nothing else")
+    parser.add_argument("--html", metavar="FILE", help="write the tables to an HTML page, too")
     return parser
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"true or false, not {text}")
+    return text.lower() == "true"
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"a number of at least 2, not {text}")
+    return int(text)
 
 
 def _as_flags(argv: list[str]) -> list[str]:
@@ -100,7 +262,7 @@ def _as_flags(argv: list[str]) -> list[str]:
         elif key in OPTIONS:
             flags += [f"--{key}={value}"]
         else:
-            known = " and ".join(f"{name}=" for name in OPTIONS)
+            known = ", ".join(f"{name}=" for name in OPTIONS)
             raise UserError(f"compare has no {key}={nearest(key, OPTIONS)}; it takes folders, {known}.")
     return flags
 

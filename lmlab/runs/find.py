@@ -64,15 +64,23 @@ def resolve(
 
     if str(reference) == "latest":
         return latest(fits) or _refuse_latest(what, make)
-    path = Path(reference).expanduser()
-    if not path.exists():
-        return _by_name(str(reference), fits, what, checkpoint)
+    path = place(reference)
     found = runs(path) if path.is_dir() else []
     if not found:
         raise UserError(_not_a_run(path, reference))
     if path != found[0].path and (best := next((run for run in found if _holds(run, fits)), None)):
         return best
     return _checked(found[0], fits, what, checkpoint)
+
+
+def place(reference: str | os.PathLike) -> Path:
+    """The path that a user named: one that exists, or the end of the path of a run or of a folder of its seeds.
+
+    Raises:
+        UserError: there is none, or there are several.
+    """
+    path = Path(reference).expanduser()
+    return path if path.exists() else _by_name(str(reference))
 
 
 def interrupted(config_hash: str, root: str | os.PathLike | None = None) -> RunFolder | None:
@@ -120,16 +128,16 @@ def _checked(run: RunFolder, fits: Predicate, what: str, checkpoint: bool) -> Ru
     raise UserError(f"{run.path} is not {what}: {is_one}.")
 
 
-def _by_name(reference: str, fits: Predicate, what: str, checkpoint: bool) -> RunFolder:
-    """A run by the last part of its path, or by the time that this begins with."""
+def _by_name(reference: str) -> Path:
+    """A run by the last part of its path, or by the time that this begins with; or a folder above that its name has."""
     everything = runs()
     *above, last = Path(reference).parts or ("",)
-    paths = {run.path: None for run in everything} | {run.path.parent: None for run in everything if "/" in run.name}
+    paths = {path: None for run in everything for path in [run.path, *run.path.parents[: run.name.count("/")]]}
     ends = [path for path in paths if list(path.parts[-len(above) - 1 : -1]) == above]
     matches = [path for path in ends if path.name == last]
     matches = matches or [path for path in ends if last and path.name.startswith(f"{last}-")]
     if len(matches) == 1:
-        return resolve(matches[0], fits, what, checkpoint=checkpoint)
+        return matches[0]
     if matches:
         raise UserError(f"{reference} may be any of {', '.join(map(str, matches))}: give more of the path.")
     names = [str(run.path) for run in everything] + [run.name for run in everything]

@@ -39,7 +39,7 @@ SUMMARY_KEYS = (
     "command", "status", "seed",
     "model", "objective", "corruption", "corpus", "task", "formulation", "tuning", "init",
     "parameters", "steps", "tokens", "predicted_tokens", "wall_seconds", "train_seconds", "tokens_per_second",
-    "metrics", "best", "config_hash", "data_hash", "tokenizer_hash",
+    "metrics", "statistics", "baseline", "best", "search", "config_hash", "data_hash", "tokenizer_hash",
 )  # fmt: skip
 PACKAGES = (
     "torch", "tokenizers", "datasets", "numpy", "safetensors", "hydra-core", "omegaconf", "scikit-learn",
@@ -49,8 +49,8 @@ PACKAGES = (
 # Settings that say where, how often reported, on what machine and what is measured afterwards, and leave the
 # experiment what it is: the same model comes of it.
 NOT_THE_EXPERIMENT = {
-    "cache_dir", "data_dir", "device", "format", "hydra", "logger", "notes", "resume", "seeds", "then",
-    "trainer.device",
+    "cache_dir", "data_dir", "device", "evaluate_on", "format", "hydra", "learning_rates", "logger", "notes", "resume",
+    "seeds", "suite", "then", "trainer.device",
 }  # fmt: skip
 NOT_THE_EXPERIMENT_PREFIXES = ("trainer.eval_", "trainer.keep_", "trainer.log_", "trainer.save_")
 
@@ -121,8 +121,11 @@ class RunFolder:
     def summary(self, values: dict) -> None:
         """Write summary.json: `values` over what it held, null for whatever is still unknown.
 
-        `metrics` are the final figures, the main one first; `best` is `{"metric": name, "value": x,
-        "step": n}`. A status other than "running" closes the run.
+        `metrics` are the final figures, the main one first; `best` is `{"metric": name, "value": x, "step": n}`;
+        `statistics` has of each metric what `lmlab.runs.statistics.over_seeds` says, in the folder of several seeds;
+        `baseline` the scores of the best answer that is always the same; `search` is `{"key": "optimizer.lr",
+        "metric": name, "on": rows, "tried": {value: score}, "chosen": value}`. A status other than "running" closes
+        the run.
 
         Raises:
             ValueError: a key that the summary does not have.
@@ -149,9 +152,15 @@ class RunFolder:
 
     @property
     def name(self) -> str:
-        """The folder's own name; with its parent's where it alone says nothing (job 0 of a sweep, seed-1)."""
-        path = self.path.absolute()
-        return f"{path.parent.name}/{path.name}" if re.fullmatch(r"(seed-?)?\d+", path.name) else path.name
+        """The folder's own name, from the folder on that begins with a time where there is one close above.
+
+        Job 0 of a sweep is 12-00-00/0, a seed of a task of a suite 12-00-00-bert-glue/sst2/seed-1.
+        """
+        *_, above, parent, own = ("", "", *self.path.absolute().parts)
+        for names in ([own], [parent, own], [above, parent, own]):
+            if re.match(r"\d\d-\d\d-\d\d", names[0]):
+                return "/".join(names)
+        return f"{parent}/{own}" if re.fullmatch(r"(seed-?)?\d+", own) else own
 
     @property
     def checkpoints(self) -> Path:
@@ -179,6 +188,17 @@ class RunFolder:
         if not isinstance(found, dict):
             raise ValueError("summary.json: not an object")
         return {key: found.get(key) for key in SUMMARY_KEYS}
+
+    def predictions(self, name: str = "predictions.jsonl") -> list[dict]:
+        """The lines of a file of predictions, without the inputs. Raises ValueError when it cannot be read."""
+        try:
+            with open(self.path / name, encoding="utf-8") as file:
+                lines = [json.loads(line) for line in file]
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{name}: {_reason(error)}") from error
+        if not all(isinstance(line, dict) and {"id", "prediction", "references"} <= line.keys() for line in lines):
+            raise ValueError(f"{name}: a line without id, prediction or references")
+        return [{key: value for key, value in line.items() if key != "inputs"} for line in lines]
 
     def environment(self) -> dict:
         """environment.json, or {} when there is none."""

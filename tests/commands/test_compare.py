@@ -61,9 +61,11 @@ def test_runs_that_differ_only_in_seed_are_one_row(capsys):
     assert best["settings"] == {"optimizer.lr": "0.0003"} and best["metrics"]["loss"]["std"] is None
     assert several["metrics"]["loss"]["mean"] == pytest.approx(statistics.fmean(losses))
     assert several["metrics"]["loss"]["std"] == pytest.approx(statistics.stdev(losses))
+    assert (several["metrics"]["loss"]["best"], several["metrics"]["loss"]["best_seed"]) == (3.0, 0)
     assert sorted(several["seeds"]) == [0, 1, 2]
     assert main([]) == 0
-    assert "3.100 ± 0.100" in capsys.readouterr().out
+    half = 4.302653 * 0.1 / 3**0.5  # Student's t with two degrees of freedom
+    assert f"3.100 ± {half:.3f}" in capsys.readouterr().out
 
 
 def test_an_option_tells_its_own_keys_unless_they_were_set(capsys):

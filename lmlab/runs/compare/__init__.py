@@ -1,11 +1,15 @@
-"""Runs side by side: what differs between them, and what came of it.
+"""Runs side by side: what differs between them, what came of it, and whether the difference is more than noise.
 
 `load` reads run folders, `tables` arranges them (a table for each command and task, runs that differ only in their seed
-in one row), `render` and `as_json` show them. Only files of the run folder are read.
+in one row), `test` holds the rows against each other, `render` and `as_json` show them. Only files of the run folder
+are read.
 """
 
-from lmlab.runs.compare.arranging import tables
-from lmlab.runs.compare.reading import load
+from lmlab.runs.compare.arranging import Table, tables
+from lmlab.runs.compare.reading import Entry, load
+from lmlab.runs.compare.row import Row
 from lmlab.runs.compare.showing import as_json, render
+from lmlab.runs.compare.testing import Question, test
+from lmlab.runs.find import outputs_root
 
-__all__ = ["as_json", "load", "render", "tables"]
+__all__ = ["Entry", "Question", "Row", "Table", "as_json", "load", "outputs_root", "render", "tables", "test"]

@@ -1,46 +1,16 @@
 """From entries to tables: which runs share a row, which keys tell them apart, which is best."""
 
 import math
-import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from lmlab.errors import UserError, nearest
 from lmlab.runs.compare.reading import Entry
+from lmlab.runs.compare.row import Row
+from lmlab.runs.compare.testing import Test
 from lmlab.runs.record import RunFolder
-
-LOWER_IS_BETTER = ("loss", "perplexity", "bits_per_byte", "error", "seconds")  # these, and what ends in _<one of them>
-
-
-@dataclass
-class Row:
-    """Runs that differ in nothing but the seed; all finished, or one that is not."""
-
-    name: str
-    entries: list[Entry]
-    repeats: int = 0  # further runs of a seed that is counted already
-
-    @property
-    def status(self) -> str:
-        return self.entries[0].status
-
-    @property
-    def seeds(self) -> list:
-        return sorted({entry.summary["seed"] for entry in self.entries} - {None})
-
-    def values(self, metric: str) -> list[float]:
-        found = [entry.metrics.get(metric, entry.summary.get(metric)) for entry in self.entries]
-        return [value for value in found if isinstance(value, int | float) and not isinstance(value, bool)]
-
-    def mean(self, metric: str) -> float | None:
-        values = self.values(metric)
-        return statistics.fmean(values) if values and len(values) == len(self.entries) else None
-
-    def std(self, metric: str) -> float | None:
-        """Standard deviation over seeds (n - 1), None for a single one."""
-        values = self.values(metric)
-        return statistics.stdev(values) if len(values) > 1 and len(values) == len(self.entries) else None
+from lmlab.runs.statistics import lower_is_better
 
 
 @dataclass
@@ -53,6 +23,7 @@ class Table:
     keys: list[str]  # the config keys that differ
     rows: list[Row]
     notes: list[str] = field(default_factory=list)
+    tests: list[Test] = field(default_factory=list)  # of the differences between rows
 
     @property
     def title(self) -> str:
@@ -61,8 +32,11 @@ class Table:
         return " · ".join(word for word in words if word)
 
 
-def tables(entries: Iterable[Entry], metrics: Sequence[str] = ()) -> list[Table]:
+def tables(entries: Iterable[Entry], metrics: Sequence[str] = (), by_arm: bool = False) -> list[Table]:
     """A table for each command and task: scores on different questions do not belong in one column.
+
+    Args:
+        by_arm: runs from different folders of the command line do not share a row, whatever their configs.
 
     Raises:
         UserError: no run has the metric asked for.
@@ -76,13 +50,13 @@ def tables(entries: Iterable[Entry], metrics: Sequence[str] = ()) -> list[Table]
             known = f"; there are {', '.join(there)}" if there else ""
             raise UserError(f"No run has the metric {metric}{nearest(metric, there)}{known}.")
     in_order = sorted(groups.items(), key=lambda item: (item[0][0], item[0][1] or ""))
-    return [_table(command, task, group, list(metrics)) for (command, task), group in in_order]
+    return [_table(command, task, group, list(metrics), by_arm) for (command, task), group in in_order]
 
 
-def _table(command: str, task: str | None, entries: list[Entry], metrics: list[str]) -> Table:
+def _table(command: str, task: str | None, entries: list[Entry], metrics: list[str], by_arm: bool) -> Table:
     keys = differing(entries)
     metrics = metrics or main_metrics(entries)
-    table = Table(command, task, metrics, keys, _rows(entries, keys))
+    table = Table(command, task, metrics, keys, _rows(entries, keys, by_arm))
     table.rows.sort(key=lambda row: _rank(row, metrics[0]))
     table.notes = _notes(table, entries)
     return table
@@ -172,11 +146,11 @@ def _questions(entries: Sequence[Entry]) -> set[tuple]:
     return {question for question in questions if all(question)}
 
 
-def _rows(entries: Sequence[Entry], keys: list[str]) -> list[Row]:
+def _rows(entries: Sequence[Entry], keys: list[str], by_arm: bool) -> list[Row]:
     names = short_names([entry.run for entry in entries])
     groups: dict[object, list[Entry]] = defaultdict(list)
     for entry in entries:  # newest first
-        alike = tuple(entry.show(key) for key in keys)
+        alike = (entry.arm if by_arm else 0, *(entry.show(key) for key in keys))
         groups[alike if entry.status == "finished" else entry.run].append(entry)
     rows = []
     for group in groups.values():
@@ -201,20 +175,41 @@ def _rank(row: Row, metric: str) -> tuple:
     return row.status != "finished", order, -row.entries[0].started
 
 
-def lower_is_better(metric: str) -> bool:
-    """Whether a smaller value of this metric is the better one."""
-    return metric in LOWER_IS_BETTER or metric.endswith(tuple(f"_{name}" for name in LOWER_IS_BETTER))
-
-
 def _notes(table: Table, entries: Sequence[Entry]) -> list[str]:
     notes = []
     if any(len(row.entries) > 1 for row in table.rows):
-        notes.append("mean ± standard deviation over seeds; speed and time are means")
+        notes.append("mean over seeds ± half of its 95 % interval (Student's t); speed and time are means")
     if repeats := sum(row.repeats for row in table.rows):
         notes.append(f"of each seed the newest run counts; older ones left out: {repeats}")
+    notes += [f"{row.name}: {_degenerate(row)}" for row in table.rows if row.degenerate]
+    if lost := [row.name for row in table.rows if _beaten(row, table.metrics[0])]:
+        notes.append(f"not better than the best constant answer (baseline): {', '.join(lost)}")
+    notes += dict.fromkeys(note for row in table.rows if (note := _search(row)))
     if table.command == "pretrain" and {"loss", "perplexity"} & set(table.metrics) and len(_questions(entries)) > 1:
         notes.append("losses compare only under the same question: same objective, corruption and tokenizer")
     return notes
+
+
+def _degenerate(row: Row) -> str:
+    share = f"{len(row.degenerate)} of {len(row.entries)} seeds " if len(row.entries) > 1 else ""
+    return f"{share}degenerate (the same answer to every example)"
+
+
+def _beaten(row: Row, metric: str) -> bool:
+    """Whether a row is no better than its baseline."""
+    mean, baseline = row.mean(metric), row.baseline(metric)
+    if mean is None or baseline is None:
+        return False
+    return mean >= baseline if lower_is_better(metric) else mean <= baseline
+
+
+def _search(row: Row) -> str:
+    """How a setting was chosen, for example the learning rate."""
+    search = row.entries[0].summary["search"]
+    if not search:
+        return ""
+    chosen = f"{search['key']}={search['chosen']:g} chosen among {', '.join(search['tried'])}"
+    return f"{row.name}: {chosen} by {search['metric']} on {search['on']}"
 
 
 def short_names(found: Sequence[RunFolder]) -> dict[RunFolder, str]:

@@ -1,14 +1,15 @@
 """From run folders to entries of a table."""
 
 import json
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
 
 from lmlab.errors import UserError
-from lmlab.runs.find import outputs_root, resolve, runs
+from lmlab.runs.find import outputs_root, place, resolve, runs
 from lmlab.runs.record import RunFolder, defines_experiment, flatten, plain
 
 # The groups whose option the summary names; the option's name stands for all the keys it brings.
@@ -26,6 +27,7 @@ class Entry:
         status: finished, interrupted, failed or running.
         metrics: the final figures; of an unfinished run the last evaluation.
         followers: what was done with its model (`then`), in order; their figures are metrics called <name>_<metric>.
+        arm: which of the folders named on the command line it is from, the innermost one; 0 where none is named.
     """
 
     run: RunFolder
@@ -36,6 +38,7 @@ class Entry:
     metrics: dict[str, float | None]
     started: float
     followers: list[str]
+    arm: int = 0
 
     def show(self, key: str) -> str:
         """A key of the config, or a hash of the summary, as text."""
@@ -44,7 +47,7 @@ class Entry:
         return self.config.get(key, ABSENT)
 
 
-def load(folders: Sequence[str] = ()) -> tuple[list[Entry], dict[str, str]]:
+def load(folders: Sequence[str | os.PathLike] = ()) -> tuple[list[Entry], dict[str, str]]:
     """Read all runs in the folders given (default: `outputs`), which may be named as the tables name them.
 
     Returns:
@@ -53,8 +56,7 @@ def load(folders: Sequence[str] = ()) -> tuple[list[Entry], dict[str, str]]:
     Raises:
         UserError: a folder does not exist, or there is no run at all.
     """
-    named = [folder if Path(folder).is_dir() else resolve(folder, checkpoint=False).path for folder in folders]
-    roots = named or [outputs_root()]
+    roots = [_folder(folder) for folder in folders] or [outputs_root()]
     found = {run: None for root in roots for run in runs(root)}
     if not found:
         where = ", ".join(str(Path(root).absolute()) for root in roots)
@@ -62,13 +64,25 @@ def load(folders: Sequence[str] = ()) -> tuple[list[Entry], dict[str, str]]:
     entries, unreadable = [], {}
     for run in found:
         try:
-            entries.append(read(run))
+            entries.append(replace(read(run), arm=_innermost(run.path, roots)))
         except ValueError as error:
             unreadable[str(run.path)] = str(error)
     if not entries:
         reasons = "; ".join(f"{path} ({reason})" for path, reason in unreadable.items())
         raise UserError(f"None of the runs can be read: {reasons}")
     return entries, unreadable
+
+
+def _folder(name: str | os.PathLike) -> Path:
+    path = place(name)
+    return path if path.is_dir() else resolve(path).path  # which says what is wrong with a file
+
+
+def _innermost(path: Path, roots: Sequence[Path]) -> int:
+    """The index of the root that holds a path; where roots hold each other, of the deepest."""
+    above = {path.absolute(), *path.absolute().parents}
+    depths = [len(root.absolute().parts) if root.absolute() in above else -1 for root in roots]
+    return depths.index(max(depths))
 
 
 def read(run: RunFolder) -> Entry:

@@ -11,9 +11,12 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from lmlab.formatting import duration, figure, short_number
-from lmlab.runs.compare.arranging import Row, Table, lower_is_better
+from lmlab.runs.compare.arranging import Table
 from lmlab.runs.compare.reading import ABSENT
+from lmlab.runs.compare.row import Row
+from lmlab.runs.compare.testing import Test, methods
 from lmlab.runs.record import plain
+from lmlab.runs.statistics import lower_is_better
 
 
 def render(table: Table, console: Console) -> Group:
@@ -26,23 +29,114 @@ def render(table: Table, console: Console) -> Group:
             break
     else:
         shown = Group(*(_paragraph(table, row, row is best) for row in table.rows))
-    return Group(Text(table.title, style="bold"), shown, *(Text(note, style="dim") for note in table.notes))
+    return Group(Text(table.title, style="bold"), shown, *_dim(table.notes), *_render_tests(table, console))
+
+
+def _render_tests(table: Table, console: Console) -> list:
+    """The tests as a table if it fits the console, else in a sentence each."""
+    tests = table.tests
+    if not tests:
+        return []
+    told = [test for test in tests if test.found]
+    shown = [_test_grid(told)] if told else []
+    if told and Measurement.get(console, console.options.update(width=10_000), shown[0]).maximum > console.width:
+        shown = [Text(f"{test.row.name}\n  {sentence(test)}\n") for test in told]
+    refused = [f"{test.row.name}: {test.verdict}" for test in tests if not test.found]
+    head = Text(f"\nagainst {tests[0].reference.name}", style="bold")
+    return [head, *shown, *_dim(refused + methods(tests, table.keys))]
+
+
+def _test_grid(tests: Sequence[Test]) -> Grid:
+    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    several = len({test.metric for test in tests}) > 1
+    for name in ("run", *(["metric"] * several)):
+        grid.add_column(name, no_wrap=True)
+    for name in ("difference" if several else f"{tests[0].metric}, difference", "95 % interval", "p"):
+        grid.add_column(name, justify="right", no_wrap=True)
+    for name in ("exact test", "seeds", "examples", "verdict"):
+        grid.add_column(name, no_wrap=True)
+    for test in tests:
+        effect, low, high = _effect(test)
+        cells = [test.row.name, *([test.metric] * several), effect, f"{low} to {high}", probability(test.p)]
+        cells += [_exact(test), _paired_seeds(test), str(test.found.examples), test.verdict]
+        grid.add_row(*map(Text, cells), style="bold" if test.verdict in ("better", "worse") else "")
+    return grid
+
+
+def sentence(test: Test) -> str:
+    """The verdict with its numbers: better than RUN by 0.013 accuracy (95 % 0.004 to 0.022, p = .004)."""
+    if test.found is None:
+        return test.verdict
+    effect, low, high = _effect(test)
+    p = probability(test.p)
+    numbers = f"95 % {low} to {high}, p {p if p.startswith('<') else f'= {p}'}"
+    if test.verdict in ("better", "worse"):
+        return f"{test.verdict} than {test.reference.name} by {effect.lstrip('+-')} {test.metric} ({numbers})"
+    return f"{test.verdict} ({test.metric} {effect} against {test.reference.name}, {numbers})"
+
+
+def probability(p: float) -> str:
+    """A probability in few characters: < .001, .042, 1."""
+    if p < 0.001:
+        return "< .001"
+    return "1" if p > 0.9995 else f"{p:.3f}".lstrip("0")
+
+
+def _effect(test: Test) -> tuple[str, str, str]:
+    """The difference and the ends of its interval, with as many decimals as the scores have."""
+    example = figure(test.reference.mean(test.metric))
+    return tuple(("+" if x > 0 else "") + _like(x, example) for x in (test.found.effect, *test.found.interval))
+
+
+def _exact(test: Test) -> str:
+    """The test that needs no assumptions: how many examples one run alone gets right, or the p of sign flips."""
+    exact = test.found.exact
+    if exact is None:
+        return ABSENT
+    if exact["test"] == "McNemar":
+        return f"McNemar, {exact['only_first']} : {exact['only_second']}"
+    return f"{exact['test']}, p {probability(exact['p'])}"
+
+
+def _paired_seeds(test: Test) -> str:
+    first, second = test.found.seeds
+    return f"{len(first)}, paired" if test.found.paired else f"{len(first)} and {len(second)}"
+
+
+def _dim(notes: Sequence[str]) -> list[Text]:
+    return [Text(note, style="dim") for note in notes]
 
 
 def _grid(table: Table, metrics: list[str], best: Row | None, brief: bool) -> Grid:
     grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     names = _brief_names(table) if brief else {row.name: row.name for row in table.rows}
     status, seeds = _any_unfinished(table), _seeds_matter(table)
+    extra = [] if brief else _extra_columns(table)
     keys = short_keys(table.keys)
     for name in ("run", *(["status"] * status), *keys.values()):
         grid.add_column(name, no_wrap=True)
-    for name in (*(["seeds"] * seeds), *metrics, "tokens/s", "time", "parameters"):
+    for name in (*(["seeds"] * seeds), *metrics, *extra, "tokens/s", "time", "parameters"):
         grid.add_column(name, justify="right", no_wrap=True)
     for row in table.rows:
         cells = [names[row.name], *([_mark(row)] * status), *(_setting(row, key) for key in keys)]
-        cells += [*([_seeds(row)] * seeds), *(_score(row, name) for name in metrics), *_costs(row)]
+        cells += [*([_seeds(row)] * seeds), *(_score(row, name) for name in metrics)]
+        cells += [*(_extra(row, name, metrics[0]) for name in extra), *_costs(row)]
         grid.add_row(*map(Text, cells), style="dim" if _mark(row) else "bold" if row is best else "")
     return grid
+
+
+def _extra_columns(table: Table) -> list[str]:
+    """What is said of the first metric besides its value, where there is anything to say."""
+    several = any(len(row.entries) > 1 for row in table.rows)
+    known = any(row.baseline(table.metrics[0]) is not None for row in table.rows)
+    return ["best seed"] * several + ["baseline"] * known
+
+
+def _extra(row: Row, column: str, metric: str) -> str:
+    if column == "baseline":
+        return figure(row.baseline(metric))
+    found = row.statistics(metric)
+    return ABSENT if found["std"] is None else f"{figure(found['best'])} ({found['best_seed']})"
 
 
 def _paragraph(table: Table, row: Row, best: bool) -> Text:
@@ -95,11 +189,12 @@ def _seeds(row: Row) -> str:
 
 
 def _score(row: Row, metric: str) -> str:
-    mean, std = row.mean(metric), row.std(metric)
+    found = row.statistics(metric)
+    mean, interval = found["mean"], found["interval"]
     if mean is None:
         bad = any(entry.metrics.get(metric, 0) is None for entry in row.entries)  # it was measured, and was no number
         return "nan" if bad else ABSENT
-    return figure(mean) if std is None else f"{figure(mean)} ± {_like(std, figure(mean))}"
+    return figure(mean) if interval is None else f"{figure(mean)} ± {_like(interval[1] - mean, figure(mean))}"
 
 
 def _like(value: float, example: str) -> str:
@@ -149,8 +244,9 @@ def _table_object(table: Table) -> dict:
         "metric": table.metrics[0],
         "higher_is_better": not lower_is_better(table.metrics[0]),
         "differing_keys": table.keys,
-        "notes": table.notes,
+        "notes": table.notes + methods(table.tests, table.keys),
         "rows": [_row_object(table, row) for row in table.rows],
+        "tests": [_test_object(test) for test in table.tests],
     }
 
 
@@ -163,12 +259,35 @@ def _row_object(table: Table, row: Row) -> dict:
         "seeds": [entry.summary["seed"] for entry in row.entries],
         "settings": {key: row.entries[0].show(key) for key in table.keys},
         "metrics": {
-            name: {"mean": row.mean(name), "std": row.std(name), "values": row.values(name)}
+            name: row.statistics(name) | {"values": row.values(name)}
             for name in dict.fromkeys([*table.metrics, *row.entries[0].metrics])
         },
+        "best": row is _best(table),
+        "baseline": row.entries[0].summary["baseline"],
+        "degenerate": row.degenerate,
+        "search": row.entries[0].summary["search"],
         "tokens_per_second": row.mean("tokens_per_second"),
         "wall_seconds": row.mean("wall_seconds"),
         "parameters": _parameters(row),
+    }
+
+
+def _test_object(test: Test) -> dict:
+    names = {"metric": test.metric, "run": test.row.name, "against": test.reference.name}
+    if (found := test.found) is None:
+        return names | {"verdict": test.verdict}
+    return names | {
+        "verdict": sentence(test),
+        "effect": found.effect,
+        "interval": found.interval,
+        "p": test.p,
+        "p_uncorrected": found.p,
+        "exact": found.exact,
+        "seeds": sorted(found.seeds[0]),
+        "seeds_against": sorted(found.seeds[1]),
+        "paired": found.paired,
+        "examples": found.examples,
+        "resamples": found.resamples,
     }
 
 

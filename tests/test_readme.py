@@ -25,9 +25,14 @@ INSTEAD = {  # the same words with less to do
     'then.topic="finetune task=pydocs_topic"': ["then.topic='finetune task=pydocs_topic trainer.max_steps=2'"],
     'then.order="evaluate objective=sop"': ["then.order='evaluate objective=sop max_tokens=2048'"],
     "max_tokens=65536": ["max_tokens=2048"],
+    "seeds=3": ["seeds=2"],
+    "learning_rates=[1e-4,1e-3]": ["learning_rates=[1e-4,1e-3]", "+task.held_out=0.5"],  # of a few rows
+    "paired=true": ["paired=true", "resamples=20"],
     "init=hf:google-bert/bert-base-uncased": ["init=hf:my-model"],  # there is no hub to ask
     "run=hf:google-bert/bert-base-uncased": ["run=hf:my-model", "max_tokens=2048"],
 }
+GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli")
+GLUE_COLUMNS = ("sentence", "sentence1", "sentence2", "question", "question1", "question2", "premise", "hypothesis")
 NOT_LMLAB = ("pip install", 'eval "$(lmlab -sc')  # CI installs with the README's command; test_cli tries completion
 
 
@@ -49,13 +54,24 @@ def folder(tmp_path_factory) -> Path:
     write(folder / "folder" / "part.jsonl", [{"text": text[i : i + 2000]} for i in range(0, 40_000, 2000)])
     books = [{"title": "A Book", "author": "A Man", "text": text[i : i + 1500]} for i in range(0, 30_000, 1500)]
     sentiment = [
-        {"sentence": f"a {word} film {n}", "label": int(word == "good")} for n in range(8) for word in ("good", "bad")
+        dict.fromkeys(GLUE_COLUMNS, f"a {word} film {n}") | {"label": int(word == "good")}
+        for n in range(8)
+        for word in ("good", "bad")
     ]
     answer = {"text": ["the sea"], "answer_start": [7]}
     questions = [{"id": str(n), "context": "He saw the sea.", "question": "What?", "answers": answer} for n in range(8)]
-    for name, rows in {"english-books": books, "glue-sst2": sentiment, "squad": questions}.items():
-        for split in ("train", "validation"):
+    translations = [{"en": f"{n} dogs run", "de": f"{n} Hunde laufen"} for n in range(8)]
+    choice = {"premise": "It rained.", "choice1": "He got wet.", "choice2": "He ate.", "question": "effect", "label": 0}
+    pairs = [{"sentence_good": f"{n} dogs run", "sentence_bad": f"{n} dogs runs", "UID": "number"} for n in range(8)]
+    found = {f"glue-{name}": sentiment for name in GLUE} | {"english-books": books, "squad": questions}
+    found |= {"multi30k": translations, "fewglue-copa": [choice] * 4}
+    for name, rows in found.items():
+        for split in ("train", "validation", "validation_matched", "validation_mismatched"):
             write(folder / "data" / name / f"{split}.jsonl", rows)
+    for split in ("validation.de", "validation.zh"):
+        write(folder / "data" / "xquad" / f"{split}.jsonl", questions)
+    write(folder / "data" / "blimp" / "test.jsonl", pairs)
+    (folder / "reviews.csv").write_text("text,stars\n" + "".join(f"a film {n},{n % 2}\n" for n in range(40)))
     return folder
 
 

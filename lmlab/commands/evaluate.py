@@ -1,6 +1,9 @@
 """lmlab evaluate: score a run again, on its own task or another one of its kind, or on held-out text.
 
+A pre-trained run can be asked how likely it finds the answers of a task (formulation=likelihood).
+
 lmlab evaluate run=latest
+LMLAB_DATA=data lmlab evaluate run=hf:gpt2 task=blimp
 lmlab evaluate run=latest objective=mlm corruption.rate=0.3
 LMLAB_DATA=data lmlab evaluate run=outputs/finetune/2026-01-31/12-00-00-bert-sst2 format=json
 """
@@ -13,28 +16,31 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 
 from lmlab import huggingface
-from lmlab.commands.finetune import write_predictions
 from lmlab.commands.session import command_line, relative
 from lmlab.commands.source import refuse_other_fields
+from lmlab.commands.transfer import write_predictions
 from lmlab.config.assemble import PretrainData, build_corpus, build_objective
-from lmlab.config.build import build, to_plain
-from lmlab.config.check import check
-from lmlab.engine.precision import choose_device
+from lmlab.config.build import build, target_of, to_plain
+from lmlab.config.check import check, check_formulation
+from lmlab.config.options import folders_of_job, given_keys, read_option
+from lmlab.engine.precision import choose_device, choose_dtype, keep_freed_memory
 from lmlab.errors import UserError
 from lmlab.formatting import figure
 from lmlab.formulations.head import Head
-from lmlab.formulations.scoring import evaluation_rows, score
+from lmlab.formulations.scoring import evaluation_rows, same_kind, score
 from lmlab.loading import LanguageModel, is_pretrained, load, load_finetuned, load_run
 from lmlab.objectives.base import Learner
 from lmlab.objectives.causal_lm import CausalLm
+from lmlab.objectives.chosen import ChosenTokens
 from lmlab.runs import find
 from lmlab.runs.record import RunFolder
-from lmlab.tasks.base import Task
 from lmlab.text.tokenizer import Tokenizer
 
 NO_CORRUPTION = {"_target_": "lmlab.corruptions.none.NoCorruption"}  # of objectives that bring none
+WITHOUT_TRAINING = "likelihood"  # the formulation for a pre-trained run where none is named
 
 
 class Scored(NamedTuple):
@@ -45,6 +51,7 @@ class Scored(NamedTuple):
         names: of its words, for the summary.
         task: name of the task that was scored, or None.
         records: lines of predictions.jsonl.
+        baseline: the scores of the best constant answer, where they are known.
     """
 
     source: str
@@ -52,20 +59,25 @@ class Scored(NamedTuple):
     task: str | None
     metrics: dict[str, float]
     records: list[dict]
+    baseline: dict[str, float] | None = None
 
 
 def main(config: DictConfig) -> None:
     """Score what `config.run` names; the figures go to standard output and to a run folder."""
     check(config)
+    keep_freed_memory()
+    if config.formulation is not None and config.task is None:
+        raise UserError("formulation says how a task is put to a model: name the task too, with task=...")
     scored = score_published(config) if huggingface.is_named(config.run) else score_run(config)
     run = RunFolder(HydraConfig.get().runtime.output_dir)
     facts = scored.names | asked(config) | {"task": scored.task, "init": scored.source}
     run.start(to_plain(config), "evaluate", command_line(), facts)
     if scored.records:
         write_predictions(run, scored.records)
-    run.summary({"status": "finished", "metrics": scored.metrics})
+    figures = {"metrics": scored.metrics} | ({"baseline": scored.baseline} if scored.baseline else {})
+    run.summary({"status": "finished"} | figures)
     places = {"run": scored.source, "written_to": str(relative(run.path))}
-    show(config.format, places | {"task": scored.task} | asked(config) | {"metrics": scored.metrics})
+    show(config.format, places | {"task": scored.task} | asked(config) | figures)
 
 
 def score_run(config: DictConfig) -> Scored:
@@ -76,9 +88,15 @@ def score_run(config: DictConfig) -> Scored:
     place, names = str(relative(run.path)), {key: summary[key] for key in keys}
     if summary["command"] == "finetune":
         refuse_question(config, f"{place} is fine-tuned")
-        return Scored(place, names, *score_task(config, run))
-    refuse_task(config, f"{place} is pretrained and")
-    return Scored(place, names, None, score_text(config, load_run(run)), [])
+        if any(key.split(".")[0] == "formulation" for key in given_keys()):
+            raise UserError(f"{place} is fine-tuned and answers as it learnt to: leave out formulation")
+        baseline = summary["baseline"] if config.task is None else None
+        return Scored(place, names, *score_task(config, run), baseline)
+    if config.task is None:
+        return Scored(place, names, None, score_text(config, load_run(run)), [])
+    if not asks_without_training(config):
+        refuse_task(f"{place} is pretrained and")
+    return Scored(place, names | {"formulation": formulation_name()}, *score_answers(config, load_run(run)))
 
 
 def score_published(config: DictConfig) -> Scored:
@@ -87,8 +105,10 @@ def score_published(config: DictConfig) -> Scored:
     names = {"model": source.name, "tokenizer_hash": source.tokenizer.hash}
     if config.task is None:
         return Scored(config.run, names, None, score_text(config, source), [])
+    if asks_without_training(config) and ("output" not in source.heads or config.formulation is not None):
+        return Scored(config.run, names | {"formulation": formulation_name()}, *score_answers(config, source))
     if "output" not in source.heads:
-        refuse_task(config, config.run)
+        refuse_task(config.run)
     refuse_question(config, f"task={build(config.task).name} is asked of the head of {config.run}")
     return Scored(config.run, names | {"formulation": "head"}, *score_head(config, source))
 
@@ -99,17 +119,34 @@ def asked(config: DictConfig) -> dict[str, str]:
     return {group: choices[group] for group in ("objective", "corruption", "corpus") if config[group] is not None}
 
 
-def refuse_task(config: DictConfig, what: str) -> None:
-    """Raise UserError when a task is asked for: a pre-trained run has no head for it."""
-    if config.task is not None:
-        raise UserError(f"{what} has no head for a task; train one with: lmlab finetune task=...")
+def refuse_task(what: str) -> None:
+    """Raise UserError for a task that needs a head which the model does not have."""
+    raise UserError(f"{what} has no head for a task; train one with: lmlab finetune task=...")
+
+
+def formulation_name() -> str:
+    """The formulation that was chosen for a pre-trained run, or the usual one."""
+    return HydraConfig.get().runtime.choices.get("formulation") or WITHOUT_TRAINING
+
+
+def formulation_node(config: DictConfig) -> Any:
+    """The config of that formulation."""
+    if config.formulation is not None:
+        return config.formulation
+    return read_option("formulation", WITHOUT_TRAINING, folders_of_job())
+
+
+def asks_without_training(config: DictConfig) -> bool:
+    """Whether the task can be put to a pre-trained model as it is."""
+    formulation = target_of(formulation_node(config)["_target_"])
+    return not formulation.trains and target_of(config.task["_target_"]).kind in formulation.fits
 
 
 def find_source(config: DictConfig) -> RunFolder:
     """The run to score; "latest" is the newest finished one that can be asked what is asked."""
     if config.run != "latest":
         return find.resolve(config.run, None, "a finished run")
-    if of_pretrained(config):
+    if of_pretrained(config) or (config.formulation is not None and asks_without_training(config)):
         return find.resolve(
             "latest", lambda run: is_finished(run) and is_pretrained(run), "a finished pre-training run"
         )
@@ -140,7 +177,21 @@ def score_task(config: DictConfig, run: RunFolder) -> tuple[str, dict[str, float
     if config.task is not None:
         task = same_kind(task, build(config.task, **places))
     learner, formulation, _ = load_finetuned(run, trained, task)
-    learner.to(choose_device(config.device))
+    ready(learner, config, run.environment().get("precision", "fp32"))
+    limit = trained.trainer.micro_batch_tokens
+    return task.name, *score(formulation, learner, task, evaluation_rows(task), limit)
+
+
+def score_answers(config: DictConfig, source: LanguageModel) -> tuple[str, dict[str, float], list[dict]]:
+    """Name of the task, metrics and prediction records of a pre-trained model that is asked without training."""
+    refuse_question(config, f"task={build(config.task).name} is asked of {source.origin}")
+    trained, node = with_folders(source.config, config), formulation_node(config)
+    check_formulation(config.task, node, source.model.layout)
+    task = build(config.task, data_dir=trained.data_dir, cache_dir=trained.cache_dir)
+    asks = ChosenTokens(source.learner.objective, source.tokenizer)
+    formulation = build(node, "formulation", asks=asks, context=source.context)
+    learner = formulation.learner(source.model, task, source.tokenizer, source.heads)
+    ready(learner, config)
     limit = trained.trainer.micro_batch_tokens
     return task.name, *score(formulation, learner, task, evaluation_rows(task), limit)
 
@@ -161,34 +212,21 @@ def score_head(config: DictConfig, source: LanguageModel) -> tuple[str, dict[str
         raise UserError(f"task={task.name}: {config.run} was trained for {answers}; the task has {task.num_outputs}")
     for name in source.heads.keys() & {"pooler", "output"}:
         learner.heads[name] = source.heads[name]
-    learner.eval().to(choose_device(config.device))
+    ready(learner, config)
     limit = source.config.trainer.micro_batch_tokens
     return task.name, *score(formulation, learner, task, evaluation_rows(task), limit)
+
+
+def ready(learner: nn.Module, config: DictConfig, trained_in: str = "fp32") -> nn.Module:
+    """The learner without dropout, on the device and in the number format of the config; `auto` is `trained_in`."""
+    device = choose_device(config.device)
+    dtype = choose_dtype(trained_in if config.precision == "auto" else config.precision, device)
+    return learner.eval().to(device=device, dtype=dtype)
 
 
 def alike(names: list[str], others: list[str]) -> bool:
     """Whether two lists of labels say the same; published models write them in capitals, or not."""
     return [name.casefold() for name in names] == [name.casefold() for name in others]
-
-
-def same_kind(trained: Task, other: Task) -> Task:
-    """`other`, if the head trained for `trained` can answer it.
-
-    Raises:
-        UserError: another kind of task, or other labels.
-    """
-    if other.kind != trained.kind:
-        raise UserError(
-            f"task={other.name} is a {other.kind} task, but the run was trained on {trained.name} "
-            f"({trained.kind}); only a task of the same kind can be scored"
-        )
-    wanted, known = getattr(other, "labels", None), getattr(trained, "labels", None)
-    if wanted != known:
-        raise UserError(
-            f"task={other.name} has the labels {', '.join(wanted)}, but the run was trained on "
-            f"{trained.name}, which has {', '.join(known)}; they must be the same, in the same order"
-        )
-    return other
 
 
 def score_text(config: DictConfig, source: LanguageModel) -> dict[str, float]:
@@ -197,7 +235,7 @@ def score_text(config: DictConfig, source: LanguageModel) -> dict[str, float]:
     Bits per byte does not depend on the tokenizer: nats per token, times tokens per byte of text, over ln 2.
     """
     trained = another_question(with_folders(source.config, config), config)
-    learner = ask(source.learner, trained, source.tokenizer).to(choose_device(config.device))
+    learner = ready(ask(source.learner, trained, source.tokenizer), config)
     corpus = build_corpus(trained)
     data = PretrainData(trained, corpus, source.tokenizer, learner.objective, learner.model)
     metrics = learner.evaluate(data.validation_batches())
@@ -258,9 +296,10 @@ def show(format: str, result: dict[str, Any]) -> None:
     if format == "json":
         print(json.dumps(result, ensure_ascii=False))
         return
-    table = Table("metric", "value")
+    baseline = result.get("baseline", {})
+    table = Table("metric", "value", *(["baseline"] if baseline else []))
     for name, value in result["metrics"].items():
-        table.add_row(name, figure(value))
+        table.add_row(name, figure(value), *([figure(baseline[name])] if name in baseline else []))
     console = Console(highlight=False, soft_wrap=True)
     question = f", objective {result['objective']}" if "objective" in result else ""
     console.print(f"{result['run']} on {result['task'] or 'its held-out text'}{question}", markup=False)

@@ -16,9 +16,9 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from lmlab.commands.evaluate import another_question, ask, refuse_task
-from lmlab.commands.finetune import BRINGS_ITS_OWN
+from lmlab.commands.evaluate import another_question, ask, asks_without_training, formulation_node, refuse_task
 from lmlab.commands.session import carry_out, relative, say, settings_of_hydra
+from lmlab.commands.transfer import BRINGS_ITS_OWN
 from lmlab.config.build import build, to_plain
 from lmlab.config.check import check, check_formulation, in_one_message
 from lmlab.config.explain import CONFIG_ERRORS, explain, unfinished_keys
@@ -114,13 +114,17 @@ def _check(entry: Follower, pretrained: DictConfig, run: RunFolder, learner: Lea
         if problems := unfinished_keys(config):
             raise UserError(in_one_message(problems))
         check(config)
+        layout = trait(to_plain(pretrained.model), "layout")[0]
         if entry.command == "finetune":
-            check_formulation(config.task, config.formulation, trait(to_plain(pretrained.model), "layout")[0])
+            check_formulation(config.task, config.formulation, layout)
             task = build(config.task, data_dir=config.data_dir, cache_dir=config.cache_dir)
             next(iter(task.raw_rows(task.train_split)), None)  # the data are there
-        else:
-            refuse_task(config, "the model is pre-trained")
+        elif config.task is None:
             ask(learner, another_question(pretrained, config), tokenizer)
+        elif asks_without_training(config):
+            check_formulation(config.task, formulation_node(config), layout)
+        else:
+            refuse_task("the model is pre-trained and")
 
 
 def follow(entries: list[Follower], pretrained: DictConfig, run: RunFolder) -> None:

@@ -33,6 +33,7 @@ def check(config: DictConfig) -> None:
         problems += binding_problems(value, str(key))
     if not problems:  # only words whose classes are known to exist can be held against each other
         problems = [*fitting_problems(words), *_model_problems(words), *_task_problems(words)]
+        problems += _training_problems(words)
         problems = problems or size_problems(words)
     if problems:
         raise UserError(in_one_message(problems))
@@ -161,6 +162,17 @@ def _task_problems(words: Mapping[str, Any]) -> list[str]:
         return []
     problem = _formulation_problem(kinds[0], target_of(formulation["_target_"]), layout)
     return [problem] if problem else []
+
+
+def _training_problems(words: Mapping[str, Any]) -> list[str]:
+    """A formulation that cannot be learnt, where something is to be trained."""
+    formulation = words.get("formulation")
+    if "tuning" not in words or not isinstance(formulation, Mapping):
+        return []
+    if getattr(target_of(formulation["_target_"]), "trains", True):
+        return []
+    name, task = option_name("formulation", formulation), option_name("task", words["task"])
+    return [f"formulation={name} trains nothing; evaluate with: lmlab evaluate run=... task={task}"]
 
 
 def _formulation_problem(kind: str, formulation: type, layout: str) -> str | None:

@@ -104,6 +104,9 @@ class Finetune:
     seq_len: int | None = None
     seed: int = 0
     seeds: int = 1
+    suite: Any = None
+    evaluate_on: list[str] = field(default_factory=list)
+    learning_rates: list[float] | None = None
     resume: str | None = None
     data_dir: str | None = None
     cache_dir: str | None = None
@@ -116,12 +119,14 @@ class Evaluate:
 
     run: str = "latest"
     task: Any = None
+    formulation: Any = None
     corpus: Any = None
     objective: Any = None
     corruption: Any = None
     seq_len: int | None = None
     max_tokens: int | None = None
     device: str = field(default="auto", metadata={"words": ("auto", "cpu", "cuda", "mps")})
+    precision: str = field(default="auto", metadata={"words": ("auto", "fp32", "bf16")})
     format: str = field(default="table", metadata={"words": ("table", "json")})
     data_dir: str | None = None
     cache_dir: str | None = None

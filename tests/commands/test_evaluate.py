@@ -21,6 +21,95 @@ def evaluate(lmlab, *arguments):  # noqa: F811
     return json.loads(shown)  # one object and nothing else
 
 
+PAIRS = """# Which of two sentences?
+defaults: [override /formulation@_global_.formulation: likelihood, _self_]
+_target_: lmlab.tasks.choice.Choice
+name: pairs
+source: pairs
+fields: []
+choices: [good, bad]
+target: null
+metrics: [accuracy]
+"""
+LAST = """# The last word
+_target_: lmlab.tasks.generation.LastWord
+name: last
+source: last
+fields: [text]
+metrics: [accuracy]
+"""
+
+
+@pytest.fixture
+def likely(place):  # noqa: F811
+    """Tasks about the text that `place` has for pre-training, the folder of their YAML files first."""
+    lines = TEXT.splitlines()
+    mixed = [" ".join(reversed(line.split())) for line in lines]
+    rows = {"pairs": [{"good": g, "bad": b} for g, b in zip(lines, mixed, strict=True)]}
+    rows["last"] = [{"text": line} for line in lines]
+    (place / "own" / "task").mkdir(parents=True)
+    for name, yaml in {"pairs": PAIRS, "last": LAST}.items():
+        (place / "own" / "task" / f"{name}.yaml").write_text(yaml)
+        (place / "data" / name).mkdir(parents=True)
+        content = "".join(json.dumps(row) + "\n" for row in rows[name])
+        (place / "data" / name / "validation.jsonl").write_text(content)
+    return ["--config-dir", str(place / "own"), f"data_dir={place}/data"]
+
+
+ASKED = {"gpt": "causal_lm", "bert": "mlm", "t5": "span_corruption"}
+
+
+@pytest.mark.parametrize("model", ASKED)
+def test_a_pretrained_run_says_what_is_likely(model, place, lmlab, likely):  # noqa: F811
+    corpus = ["corpus=text", f"corpus.path={place}/text.txt"]
+    steps = ["seq_len=32", "trainer.max_steps=40", "trainer.batch_tokens=512", "trainer.eval_every=null"]
+    words = [f"model={model}", f"objective={ASKED[model]}", "optimizer.lr=1e-2", "schedule.warmup_steps=5"]
+    code, _, told = lmlab("pretrain", *words, *corpus, *steps, *TINY)
+    assert code == 0, told
+    result = evaluate(lmlab, *likely, "task=pairs")
+    assert result["task"] == "pairs" and result["metrics"]["accuracy"] > 0.8
+    written = place / result["written_to"]
+    assert json.loads((written / "summary.json").read_text())["formulation"] == "likelihood"
+    records = [json.loads(line) for line in (written / "predictions.jsonl").read_text().splitlines()]
+    right = [record["prediction"] in record["references"] for record in records]
+    assert sum(right) / len(right) == result["metrics"]["accuracy"]
+
+    result = evaluate(lmlab, *likely, "task=last")  # the YAML names no formulation
+    metrics = result["metrics"]
+    assert metrics["perplexity"] == pytest.approx(math.exp(metrics["loss"]))
+    assert metrics["word_perplexity"] >= metrics["perplexity"]  # a word is one token or more
+    records = [
+        json.loads(line) for line in (place / result["written_to"] / "predictions.jsonl").read_text().splitlines()
+    ]
+    right = [record["prediction"] in record["references"] for record in records]
+    assert sum(right) / len(right) == metrics["accuracy"]
+
+    code, _, told = lmlab("evaluate", *likely, "task=pairs", "seq_len=16")
+    assert code == 1 and "leave out seq_len" in told
+    code, _, told = lmlab("finetune", *likely, "task=pairs", "formulation=likelihood")
+    assert code == 1 and "trains nothing; evaluate with: lmlab evaluate run=... task=pairs" in told
+
+
+def test_a_run_without_words_is_not_asked(place, lmlab, likely):  # noqa: F811
+    steps = ["seq_len=32", "trainer.max_steps=2", "trainer.batch_tokens=256", "trainer.eval_every=null"]
+    code, _, told = lmlab("pretrain", "objective=nsp", *book(place), *steps, *TINY)
+    assert code == 0, told
+    code, _, told = lmlab("evaluate", *likely, "task=pairs")
+    assert code == 1 and "Nsp, which asks for no tokens" in told
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("task", ["blimp", "lambada"])
+def test_real_minimal_pairs_and_last_words(task, place, data_dir, lmlab):  # noqa: F811
+    corpus = ["corpus=text", f"corpus.path={place}/text.txt"]
+    steps = ["seq_len=64", "trainer.max_steps=2", "trainer.batch_tokens=256", "trainer.eval_every=null"]
+    code, _, told = lmlab("pretrain", "model=gpt", "objective=causal_lm", *corpus, *steps, *TINY)
+    assert code == 0, told
+    result = evaluate(lmlab, f"task={task}", f"data_dir={data_dir}", "task.max_evaluation_rows=40")
+    assert 0 <= result["metrics"]["accuracy"] <= 1 and result["metrics"]["loss"] > 0
+    assert len((place / result["written_to"] / "predictions.jsonl").read_text().splitlines()) == 40
+
+
 def test_a_finetuned_run_scores_as_it_did_at_its_end(place, lmlab):  # noqa: F811
     code, _, told = lmlab("finetune", *words(place), "init=random", "trainer.max_steps=8", "trainer.eval_every=4")
     assert code == 0, told
@@ -34,6 +123,10 @@ def test_a_finetuned_run_scores_as_it_did_at_its_end(place, lmlab):  # noqa: F81
     assert code == 1 and "concurrency" in told
     code, _, told = lmlab("evaluate", "task=stsb")
     assert code == 1 and "same kind" in told
+    code, _, told = lmlab("evaluate", "task=sst2", "formulation=likelihood")
+    assert code == 1 and "leave out formulation" in told
+    code, _, told = lmlab("evaluate", "formulation=likelihood")
+    assert code == 1 and "name the task too" in told
 
 
 def test_a_causal_run_is_scored_on_its_held_out_text(place, lmlab):  # noqa: F811
@@ -46,8 +139,9 @@ def test_a_causal_run_is_scored_on_its_held_out_text(place, lmlab):  # noqa: F81
     assert result["task"] is None
     assert metrics["perplexity"] == pytest.approx(math.exp(metrics["loss"]))
     assert 0 < metrics["bits_per_byte"] < metrics["loss"] / math.log(2)  # a token is longer than a byte here
-    code, _, told = lmlab("evaluate", "task=sst2", f"data_dir={place}/data")
-    assert code == 1 and "lmlab finetune" in told
+    for formulation in ([], ["formulation=head"], ["formulation=likelihood"]):  # whichever is named: it has no labels
+        code, _, told = lmlab("evaluate", "task=sst2", f"data_dir={place}/data", *formulation)
+        assert code == 1 and "lmlab finetune" in told
 
 
 def test_a_pretrained_run_is_asked_another_question(place, lmlab):  # noqa: F811

@@ -6,12 +6,14 @@ import statistics
 import pytest
 
 from lmlab.cli import main
-from lmlab.commands.finetune import mean_and_deviation
+from lmlab.commands.finetune import statistics_of
+from lmlab.config import conf_dir
 
 TINY = [
     "model.hidden_size=16", "model.num_layers=1", "model.num_heads=2", "model.intermediate_size=32",
     "tokenizer.vocab_size=300", "tokenizer.num_sentinels=2", "trainer.precision=fp32",
 ]  # fmt: skip
+CONF = conf_dir()
 TEXT = "\n".join(f"the {color} {animal} runs over the green field and sees a river" for color in
                  ("red", "blue", "old", "small") for animal in ("dog", "cat", "horse", "bird"))  # fmt: skip
 
@@ -81,15 +83,19 @@ def test_from_pretraining_to_predictions(place, lmlab):
 
 def test_several_seeds_give_a_mean_and_a_deviation(place, lmlab):
     steps = ["init=random", "seeds=2", "seed=5", "tuning=frozen", "trainer.max_steps=3", "task.max_train_rows=20"]
-    code, _, told = lmlab("finetune", *words(place), *steps)
-    assert code == 0, told
+    code, told, failed = lmlab("finetune", *words(place), *steps)
+    assert code == 0, failed
     runs = [json.loads(path.read_text()) for path in sorted(place.glob("outputs/finetune/*/*/seed-*/summary.json"))]
     assert [run["seed"] for run in runs] == [5, 6]
     assert runs[0]["parameters"]["trainable"] < runs[0]["parameters"]["total"] / 5
     together = json.loads(only("outputs/finetune/*/*/summary.json", place).read_text())
     losses = [run["metrics"]["loss"] for run in runs]
     assert together["metrics"]["loss"] == pytest.approx(statistics.fmean(losses))
-    assert together["metrics"]["loss_std"] == pytest.approx(statistics.stdev(losses))
+    found = together["statistics"]["loss"]
+    assert (found["std"], found["median"]) == pytest.approx((statistics.stdev(losses), statistics.median(losses)))
+    assert found["values"] == {"5": losses[0], "6": losses[1]}
+    assert together["baseline"]["accuracy"] == 0.75  # three of four animals are no birds
+    assert "sst2: 2 seeds" in told and "baseline" in told
 
 
 def test_seeds_that_are_done_are_not_trained_again(place, lmlab):
@@ -118,10 +124,87 @@ def test_a_resumed_run_ends_with_the_same_weights(place, lmlab):
     assert json.loads((part / "summary.json").read_text())["steps"] == 7
 
 
-def test_mean_and_deviation_take_a_missing_flag_as_0():
-    metrics = mean_and_deviation([{"accuracy": 0.5, "degenerate": 1.0}, {"accuracy": 0.7}])
-    assert metrics["accuracy"] == pytest.approx(0.6)
-    assert metrics["degenerate"] == 0.5
+def test_a_flag_that_a_run_does_not_carry_counts_as_0():
+    statistics = statistics_of({0: {"accuracy": 0.5, "degenerate": 1.0}, 1: {"accuracy": 0.7}})
+    assert statistics["accuracy"]["mean"] == pytest.approx(0.6)
+    assert statistics["degenerate"]["mean"] == 0.5
+
+
+def test_the_learning_rate_is_chosen_on_rows_that_are_neither_learnt_from_nor_reported(place, lmlab):
+    steps = [
+        "init=random",
+        "trainer.max_steps=2",
+        "task.max_train_rows=40",
+        "seeds=2",
+        "learning_rates=[1e-3,1e-9]",
+        "+task.held_out=0.5",
+    ]
+    code, told, failed = lmlab("finetune", *words(place), *steps)
+    assert code == 0, failed
+    summary = json.loads(only("outputs/finetune/*/*/summary.json", place).read_text())
+    search = summary["search"]
+    assert search["tried"].keys() == {"0.001", "1e-09"} and "held out" in search["on"]
+    assert search["tried"][f"{search['chosen']:g}"] == max(search["tried"].values())
+    seeds = [json.loads(path.read_text()) for path in place.glob("outputs/finetune/*/*/seed-*/summary.json")]
+    assert [seed["search"] for seed in seeds] == [search, search]
+    assert "chosen by accuracy" in told
+    trials = list(place.glob("outputs/finetune/*/*/.search/*/predictions.jsonl"))
+    asked = [{json.loads(line)["id"].split("-")[0] for line in path.read_text().splitlines()} for path in trials]
+    assert asked == [{"held_out"}, {"held_out"}]
+    assert not list(place.glob("outputs/finetune/*/*/.search/*/checkpoints"))
+
+
+def test_a_model_is_scored_on_tasks_that_it_was_not_trained_for(place, lmlab):
+    (place / "more" / "task").mkdir(parents=True)
+    other = (CONF / "task" / "sst2.yaml").read_text().replace("glue-sst2", "other")
+    (place / "more" / "task" / "sst2.other.yaml").write_text(other)
+    rows = [{"sentence": "a green river", "label": 0}, {"sentence": "a red bird", "label": 1}]
+    (place / "data" / "other").mkdir()
+    for split in ("train", "validation"):
+        (place / "data" / "other" / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = [*words(place), "--config-dir", str(place / "more"), "init=random", "trainer.max_steps=2"]
+    code, told, failed = lmlab("finetune", *settings, "evaluate_on=[sst2.other]", "seeds=2")
+    assert code == 0, failed
+    assert "trained on sst2 alone" in told
+    summary = json.loads(only("outputs/finetune/*/*/summary.json", place).read_text())
+    assert {"accuracy", "sst2.other.accuracy"} <= summary["metrics"].keys()
+    for file in place.glob("outputs/finetune/*/*/seed-*/predictions-sst2.other.jsonl"):
+        assert [json.loads(line)["references"] for line in file.read_text().splitlines()] == [
+            ["negative"],
+            ["positive"],
+        ]
+    code, _, told = lmlab("finetune", *settings, "evaluate_on=[sst3.other]")
+    assert code == 1 and "did you mean 'sst2.other'" in told
+    code, _, told = lmlab("finetune", *settings, "evaluate_on=[pos]")
+    assert code == 1 and "tagging" in told
+
+
+def test_a_suite_is_averaged_over_its_tasks(place, lmlab):
+    rows = [{"sentence": f"the {animal} sees", "label": int(animal == "bird")} for animal in ("dog", "bird")] * 8
+    (place / "data" / "glue-cola").mkdir()
+    for split in ("train", "validation"):
+        (place / "data" / "glue-cola" / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (place / "more" / "suite").mkdir(parents=True)
+    suite = "_target_: lmlab.tasks.suite.Suite\nname: two\ntasks: {cola: [matthews], sst2: [accuracy]}\napart: [cola]\n"
+    (place / "more" / "suite" / "two.yaml").write_text(f"# two tasks\n{suite}")
+    settings = [word for word in words(place) if not word.startswith("task=")]
+    settings += ["--config-dir", str(place / "more"), "suite=two", "init=random", "trainer.max_steps=3"]
+    code, told, failed = lmlab("finetune", *settings, "seeds=2")
+    assert code == 0, failed
+    summary = json.loads(only("outputs/finetune/*/*/summary.json", place).read_text())
+    metrics, by_seed = summary["metrics"], summary["statistics"]["average"]["values"]
+    assert metrics["average"] == pytest.approx((metrics["cola"] + metrics["sst2"]) / 2)
+    assert metrics["average_without_cola"] == pytest.approx(metrics["sst2"])
+    assert (summary["task"], by_seed.keys()) == ("two", {"0", "1"})
+    assert len(list(place.glob("outputs/finetune/*/*/*/seed-*/summary.json"))) == 4
+    assert "two: 2 seeds" in told and "without cola" in told
+    for mistake, message in (
+        ("task=sst2", "suite and task"),
+        ("suite.tasks.cola=[f2]", "f2"),
+        ("resume=x", "resume=auto"),
+    ):
+        code, _, told = lmlab("finetune", *settings, mistake)
+        assert code == 1 and message in told, told
 
 
 @pytest.mark.parametrize(

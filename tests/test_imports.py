@@ -11,21 +11,25 @@ import lmlab
 PACKAGE = Path(lmlab.__file__).parent
 NEUTRAL = {"errors", "batch", "files", "formatting", ""}  # "" is lmlab itself: its version
 WORDS = {"text", "corruptions", "objectives", "tasks", "formulations", "tuning"}
+WORLD = {"microworld"}  # the generated world: a source of texts and of tasks
 
 # A room may import itself, the neutral modules, and these.
 ARROWS = {
     "cli": {"commands", "config"},
     "__main__": {"cli"},
-    "commands": {"loading", "huggingface", "config", "audit", "plan", "engine", "runs", "interop", "models"} | WORDS,
+    "commands": {"loading", "huggingface", "config", "audit", "plan", "engine", "runs", "interop", "models"}
+    | WORDS
+    | WORLD,
     "loading": {"huggingface", "config", "engine", "runs", "models"} | WORDS,
     "huggingface": {"config", "interop", "models"} | WORDS,
     "config": {"models", "plan"} | WORDS,
     "plan": {"models", "objectives", "engine"},
-    "text": set(),
+    "microworld": set(),
+    "text": WORLD,
     "corruptions": {"text"},
     "objectives": {"text", "corruptions"},
     "audit": {"text", "corruptions", "objectives"},
-    "tasks": {"text"},
+    "tasks": {"text"} | WORLD,
     "formulations": {"text", "tasks", "models"},
     "tuning": {"models"},
     "models": set(),

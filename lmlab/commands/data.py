@@ -3,6 +3,8 @@ network.
 
 lmlab data list
 lmlab data get squad to=data
+lmlab data microworld to=data
+lmlab data microworld report
 LMLAB_DATA=data lmlab finetune task=squad
 """
 
@@ -51,6 +53,10 @@ def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(_as_flags(sys.argv[2:] if argv is None else argv))
     if options.action == "list":
         show(options.data_dir, options.format)
+    elif options.action == "microworld":
+        from lmlab.commands import microworld
+
+        microworld.main(options)
     else:
         get(options.name, Path(options.to), options.config, options.rows)
     return 0
@@ -155,7 +161,7 @@ def get(name: str, to: Path, config: str | None = None, rows: int | None = None)
         for split, dataset in splits.items():
             ours = _our_name(split, entry.splits)
             print(f"{folder.name}: writing {ours} ...", file=sys.stderr)
-            counts[ours] = _write(partial / f"{ours}.jsonl.gz", islice(sources.dataset_rows(dataset, split), limit))
+            counts[ours] = write_rows(partial / f"{ours}.jsonl.gz", islice(sources.dataset_rows(dataset, split), limit))
         os.replace(partial, folder)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror or error}); nothing was left behind") from error
@@ -190,7 +196,7 @@ def _our_name(split: str, renamed: Mapping[str, str]) -> str:
     return next((ours for ours, names in sources.OTHER_NAMES.items() if split in names), split)
 
 
-def _write(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     """Write rows as compressed JSON lines, the same bytes for the same rows. Returns how many."""
     count = 0
     with open(path, "wb") as raw, gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as file:
@@ -228,7 +234,9 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="lmlab data", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    actions = parser.add_subparsers(dest="action", required=True, parser_class=_Parser, metavar="list | get")
+    actions = parser.add_subparsers(
+        dest="action", required=True, parser_class=_Parser, metavar="list | get | microworld"
+    )
     listing = actions.add_parser("list", help="every data set that conf/ knows, and where it was found")
     listing.add_argument(
         "--data_dir", default=os.environ.get("LMLAB_DATA"), help="instead of LMLAB_DATA: data_dir=FOLDER"
@@ -239,6 +247,14 @@ def _parser() -> argparse.ArgumentParser:
     getting.add_argument("--to", required=True, help="the folder that LMLAB_DATA will name: to=FOLDER")
     getting.add_argument("--config", help="which configuration of the hub data set: config=NAME")
     getting.add_argument("--rows", type=int, help="at most so many rows of each split: rows=1000")
+    world = actions.add_parser("microworld", help="write the generated world to=FOLDER, or report on its tasks")
+    world.add_argument("report", nargs="?", choices=["report"], help="of every task: majority, bag of words, ceiling")
+    world.add_argument("--to", help="an empty or new folder for corpus and tasks: to=FOLDER")
+    world.add_argument("--megabytes", type=float, default=10, help="size of each corpus: megabytes=10")
+    world.add_argument("--seed", type=int, default=0, help="which world: seed=0")
+    world.add_argument("--rows", type=int, help="at most so many rows of each split of a task: rows=1000")
+    world.add_argument("--language", choices=["a", "b"], help="report on one language only: language=a")
+    world.add_argument("--format", choices=["table", "json"], default="table", help="of the report: format=json")
     return parser
 
 

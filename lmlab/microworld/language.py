@@ -1,0 +1,73 @@
+"""What both languages share: a telling is a list of annotated words."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from lmlab.microworld.draw import Draw
+from lmlab.microworld.meaning import Clause, Sentence
+
+
+class Word(NamedTuple):
+    """A word of a telling.
+
+    Attributes:
+        text: as written.
+        pos: its part of speech (Universal Dependencies).
+        concept: its sense, "" for a word of grammar alone.
+        key: what of the meaning it tells; words of two tellings with the same key are translations. 0: nothing.
+    """
+
+    text: str
+    pos: str
+    concept: str = ""
+    key: int = 0
+
+
+# Keys: a clause has 128 of them, a phrase in it 8 (its noun, number word, and adjectives).
+VERB, NOT, TIME, COMPLEMENT, MANNER, LINK, OPENER = range(1, 8)
+SUBJECT, OBJECT, OTHERS = 16, 24, 32
+NOUN, COUNT, ADJECTIVES = 0, 1, 2
+SECOND, INNER = 128, 256  # where the second clause of a sentence begins; how far inside a relative clause lies
+
+
+class Language:
+    """A grammar: it tells meanings and asks questions about them.
+
+    Told with a `Draw`, the words and the order are one of the several ways that mean the same; with None, they are the
+    usual way, the same each time.
+    """
+
+    name: str
+
+    def tell(self, sentence: Sentence | Clause, draw: Draw | None = None) -> list[Word]:
+        """A sentence with its full stop."""
+        raise NotImplementedError
+
+    def ask(self, clause: Clause, role: str, draw: Draw | None = None) -> list[Word]:
+        """A question for a part of a clause: subject, object, a relation (from, to, at ...), time, or "" (whether)."""
+        raise NotImplementedError
+
+    def text(self, words: Sequence[Word]) -> str:
+        """The words as written text."""
+        return " ".join(word[0] for word in words).replace(" .", ".").replace(" ,", ",").replace(" ?", "?")
+
+    def say(self, sentence: Sentence | Clause, draw: Draw | None = None) -> str:
+        """The text of a told sentence."""
+        return self.text(self.tell(sentence, draw))
+
+
+def alignment(one: Sequence[Word], other: Sequence[Word]) -> list[tuple[int, int]]:
+    """The pairs of positions at which two tellings of one meaning say the same part of it."""
+    places: dict[int, list[int]] = {}
+    for place, word in enumerate(other):
+        if word.key:
+            places.setdefault(word.key, []).append(place)
+    return [(i, j) for i, word in enumerate(one) for j in places.get(word.key, ())]
+
+
+def languages() -> dict[str, Language]:
+    """The languages of the world by name."""
+    from lmlab.microworld.language_a import LanguageA
+    from lmlab.microworld.language_b import LanguageB
+
+    return {"a": LanguageA(), "b": LanguageB()}

@@ -1,0 +1,67 @@
+"""The corpus of the generated world; see `lmlab.microworld.world` for what is true in it."""
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+from lmlab.errors import UserError, nearest
+from lmlab.text.corpora import Corpus
+
+# Raise this number when the texts change, so that token ids of the old ones are not used again.
+GENERATOR_VERSION = 1
+LANGUAGES = ("a", "b")
+
+
+class MicroWorld(Corpus):
+    """Stories of a small world, told in one language or in both by turns.
+
+    Document number n is a pure function of the seed, n and the language: it is written when it is asked for, so that
+    memory stays flat. With two languages the even documents are in the first and the odd ones in the second, and no
+    document is told twice: nothing in the corpus says what translates what.
+
+    Args:
+        languages: a, b, or both.
+        megabytes: size of the training part in 10^6 bytes of UTF-8 (a letter of B takes three); the validation part
+            has `validation_fraction` of it and other documents.
+        seed: which world.
+        corpus: the arguments of `Corpus`.
+    """
+
+    def __init__(
+        self, languages: list[str] | str = ("a",), megabytes: float = 10, seed: int = 0, **corpus: Any
+    ) -> None:
+        super().__init__(**corpus)
+        languages = [languages] if isinstance(languages, str) else list(languages)
+        for language in languages:
+            if language not in LANGUAGES:
+                known = f"known are {', '.join(LANGUAGES)}{nearest(str(language), LANGUAGES)}"
+                raise UserError(f"corpus.languages: no language {language!r} in this world; {known}")
+        if not languages or len(set(languages)) < len(languages):
+            raise UserError(f"corpus.languages={languages} must name one language, or both: [a], [b] or [a,b]")
+        if not megabytes > 0:
+            raise UserError(f"corpus.megabytes={megabytes} must be above 0, for example 10")
+        self.languages, self.megabytes, self.seed = languages, megabytes, seed
+
+    def __str__(self) -> str:
+        return "corpus microworld"
+
+    def has_split(self, split: str) -> bool:
+        return split in ("train", "validation")
+
+    def source(self, split: str) -> Iterator[str]:
+        from lmlab.microworld.language import languages
+        from lmlab.microworld.stories import told
+        from lmlab.microworld.world import World
+
+        world, spoken = World(self.seed), languages()
+        step, share = (1, 1.0) if split == "train" else (-1, self.validation_fraction)
+        left = self.megabytes * share * 1e6
+        for number in count(step, step):
+            if left <= 0:
+                return
+            document = told(world, number, spoken[self.languages[number % len(self.languages)]])
+            left -= len(document.encode()) + 1
+            yield document
+
+    def content(self) -> list[Any]:
+        return [GENERATOR_VERSION]

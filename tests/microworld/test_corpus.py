@@ -1,0 +1,104 @@
+"""The corpus: the same bytes everywhere, its size, its order, and the facts that it may tell."""
+
+import hashlib
+
+import pytest
+
+from lmlab.errors import UserError
+from lmlab.microworld import ontology
+from lmlab.microworld.draw import Draw
+from lmlab.microworld.language import languages
+from lmlab.microworld.scenes import ACTIVE, Scene
+from lmlab.microworld.stories import document, scripts, story, told
+from lmlab.microworld.world import SPLITS, World, facts, partition
+from lmlab.text.microworld import MicroWorld
+
+
+@pytest.mark.parametrize("language, digest", [("a", "a95bb81981e0a876"), ("b", "0d87d62ae656ad61")])
+def test_the_same_bytes_on_every_machine(language, digest):
+    """Raise GENERATOR_VERSION of the corpus when these change."""
+    text = "\n\n".join(MicroWorld([language], 0.1).documents("train"))
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == digest
+
+
+def test_a_document_depends_on_its_number_alone():
+    spoken = languages()["a"]
+    late = told(World(), 7, spoken)
+    for number in (3, 9, 1):
+        told(World(), number, spoken)
+    assert told(World(), 7, languages()["a"]) == late
+    assert told(World(1), 7, spoken) != late
+
+
+@pytest.mark.parametrize("spoken", [["a"], ["b"], ["a", "b"]])
+def test_the_corpus_has_the_size_asked_for(spoken):
+    corpus = MicroWorld(spoken, 0.05)
+    for split, size in (("train", 50_000), ("validation", 2_500)):
+        length = sum(len(text.encode()) + 1 for text in corpus.documents(split))
+        assert size <= length < size + 10_000
+    train, validation = (set(corpus.documents(split)) for split in ("train", "validation"))
+    assert not train & validation
+    georgian = sum("ა" <= text[-2] <= "ჰ" for text in train) / len(train)
+    assert georgian == pytest.approx({"a": 0, "b": 1, "ab": 0.5}["".join(spoken)], abs=0.15)
+
+
+def test_the_fingerprint_knows_the_settings():
+    corpora = [MicroWorld(), MicroWorld(["b"]), MicroWorld(megabytes=1), MicroWorld(seed=1)]
+    assert len({corpus.fingerprint() for corpus in corpora}) == 4
+    assert MicroWorld().fingerprint() == MicroWorld("a").fingerprint()
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"megabytes": 0}, "corpus.megabytes=0 must be above 0"),
+        ({"megabytes": -3}, "corpus.megabytes=-3 must be above 0"),
+        ({"languages": ["c"]}, "no language 'c' in this world"),
+        ({"languages": []}, "one language, or both"),
+        ({"languages": ["a", "a"]}, "one language, or both"),
+    ],
+)
+def test_mistakes_are_told(settings, message):
+    with pytest.raises(UserError, match=message.replace("(", r"\(")):
+        MicroWorld(**settings)
+
+
+def test_the_partition_has_every_person_and_sphere_once_in_its_shares():
+    pairs = partition()
+    assert len(pairs) == len(ontology.PERSONS) * len(ontology.SPHERES)
+    for split, share in SPLITS.items():
+        for gender in "fm":
+            found = sum(s == split and ontology.GENDER[name] == gender for (name, _), s in pairs.items())
+            assert found == pytest.approx(share * len(pairs) / 2, rel=0.06)
+
+
+def test_the_corpus_tells_training_facts_only():
+    for number in range(-100, 300):
+        for paragraph in document(World(), number):
+            for sentence in paragraph:
+                assert {partition()[pair] for pair in facts(sentence)} <= {"train"}
+
+
+def test_causes_come_before_effects_and_every_script_can_be_played():
+    for sphere in ACTIVE:
+        assert len(scripts(sphere)) >= 6
+        for number in range(60):
+            played = story(Scene(World(), Draw("test", number), "train", sphere))
+            assert [event.clock for event in played.events] == list(range(len(played.events)))
+            assert not played.events[0].is_caused
+            assert any(event.is_gist for event in played.events)
+
+
+def test_a_pronoun_means_the_subject_before_and_a_thing_is_new_once():
+    for number in range(200):
+        played = story(Scene(World(), Draw("pronouns", number), "train"))
+        clauses = [part for sentence in played.sentences for part in (sentence.first, sentence.second) if part]
+        new = []
+        for before, clause in zip([None, *clauses], clauses, strict=False):
+            if clause.subject.form == "pronoun":
+                assert clause.subject.noun == before.subject.noun
+            if clause.object and clause.object.form == "pronoun":
+                assert clause.object.noun == before.object.noun
+            if clause.object and clause.object.form == "a" and clause.object.noun != "coin":
+                new.append(clause.object.noun)
+        assert len(set(new)) == len(new)

@@ -144,6 +144,7 @@ def finetuned(run: RunFolder) -> Trained:
 
 def as_finetuned(learner: HeadLearner, tokenizer: Tokenizer, node: dict[str, Any], task: Task) -> Trained:
     """A model with a head for a task."""
+    refuse_apart(learner)
     frame = learner.question.frame
     reading = {
         "formulation.pooling": learner.question.pooling,
@@ -174,6 +175,15 @@ def refuse_prefix(source: LanguageModel) -> None:
         raise UserError(
             "the decoder was trained to read its inputs in both directions (model.bidirectional_prefix=true), and"
             " transformers would read them from left to right, with other answers: there is no class for it"
+        )
+
+
+def refuse_apart(learner: HeadLearner) -> None:
+    """Raise UserError where the texts of a pair are read apart: transformers reads both in one sequence."""
+    if learner.question.apart:
+        raise UserError(
+            "formulation.pairs=apart: the head compares the states of two texts that were read apart, and every class"
+            " of transformers reads them in one sequence (joined)"
         )
 
 

@@ -3,6 +3,10 @@
 What is read: one token of a text, or the mean of all; for tagging the first piece of each word; for spans every token.
 The token whose state stands for the sequence (an encoder's first, a decoder's last) goes through the family's pooler,
 the pre-trained one if the checkpoint has it.
+
+A pair of texts is one sequence, or two that are read apart and compared as vectors u and v, the way of sentence
+encoders: the layer reads u, v, |u - v| and u * v (InferSent, Conneau et al. 2017, arXiv:1705.02364; without the
+product Sentence-BERT, Reimers & Gurevych 2019, arXiv:1908.10084).
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,6 +28,7 @@ from lmlab.models.layers.dropout import Dropout
 
 LAYOUTS = ("encoder", "decoder", "encoder-decoder")
 POOLINGS = ("token", "first", "last", "mean", "last_four")
+PAIRS = ("joined", "apart")
 DECODER_INPUTS = ("text", "start", "none")
 QUESTIONS = {each.term: each for each in (Classification, Regression, Tagging, Span, Choice)}  # by kind of task
 UNLIMITED = 512  # sequence length taken for a model without a limit when none is asked for
@@ -39,6 +44,9 @@ class Head(Formulation):
             (of all tokens), or "last_four": the token's states of the last four layers side by side (BERT's features,
             section 5.3 of its paper). These four are also what tags and spans are read from; the others leave tags and
             spans as they are.
+        pairs: classification and regression: "joined" reads two texts as one sequence, "apart" each as one, of up to
+            `max_length` tokens, pooled as `pooling` says, without a pooler (it was trained on joined pairs). A text
+            alone is read the same with either.
         dropout: before the new layer; None takes the model's own rate.
         decoder_input: what the decoder of an encoder-decoder reads: "text" (the same text again, as BART),
             "start" (its start token alone: cheaper, and enough for one answer per text; tags, spans, means and the
@@ -57,6 +65,7 @@ class Head(Formulation):
         self,
         max_length: int | None = None,
         pooling: str = "token",
+        pairs: str = "joined",
         dropout: float | None = None,
         decoder_input: str = "text",
         sees_text_whole: bool | None = None,
@@ -64,11 +73,15 @@ class Head(Formulation):
         max_question_tokens: int = 64,
         max_answer_length: int = 30,
     ) -> None:
-        for key, value, known in (("decoder_input", decoder_input, DECODER_INPUTS), ("pooling", pooling, POOLINGS)):
+        for key, value, known in (
+            ("decoder_input", decoder_input, DECODER_INPUTS),
+            ("pooling", pooling, POOLINGS),
+            ("pairs", pairs, PAIRS),
+        ):
             if value not in known:
                 hint = nearest(str(value), known)
                 raise UserError(f"formulation.{key} must be one of {', '.join(known)}, not {value!r}{hint}")
-        self.pooling = pooling
+        self.pooling, self.pairs = pooling, pairs
         self.max_length, self.dropout, self.decoder_input = max_length, dropout, decoder_input
         self.sees_text_whole = bool(sees_text_whole)
         self.doc_stride, self.max_question_tokens = doc_stride, max_question_tokens
@@ -95,6 +108,7 @@ class Head(Formulation):
             UserError: the model does not offer what is to be read, or nothing sensible fits into a sequence.
         """
         kind = QUESTIONS[task.kind]
+        self.check_pairs(kind, task)
         start_is_enough = kind.pooled and self.pooling not in ("last", "mean")
         read = "text" if self.decoder_input == "start" and not start_is_enough else self.decoder_input
         start_id, length = decoder_start(model, tokenizer), self.length_for(model)
@@ -104,6 +118,15 @@ class Head(Formulation):
         question.check()
         self.check_pooling(model, question)
         return question
+
+    def check_pairs(self, kind: type[Question], task: Any) -> None:
+        """Raise a UserError when a task has other texts than one or two with one answer, and pairs are read apart."""
+        if self.pairs == "apart" and ("pairs" not in kind.options or len(task.fields) > 2):
+            kinds = " or ".join(name for name, each in QUESTIONS.items() if "pairs" in each.options)
+            raise UserError(
+                f"formulation.pairs=apart is for tasks with two texts, of {kinds}; task '{task.name}' is one of"
+                f" {task.kind} (fields: {', '.join(task.fields) or 'none'}); take formulation.pairs=joined"
+            )
 
     def check_pooling(self, model: nn.Module, question: Question) -> None:
         """Raise a UserError when the model has too few layers, or a first token that sees nothing."""
@@ -205,7 +228,7 @@ class HeadLearner(nn.Module):
         super().__init__()
         self.model, self.question, self.dropout = model, question, Dropout(dropout)
         has_bias = model.layout != "decoder" or not question.pooled
-        output = nn.Linear(model.hidden_size * question.num_layers, num_outputs, bias=has_bias)
+        output = nn.Linear(model.hidden_size * question.num_states, num_outputs, bias=has_bias)
         initialize(output, std=0.02)
         self.heads = nn.ModuleDict({"output": output})
         if question.has_pooler:
@@ -224,6 +247,8 @@ class HeadLearner(nn.Module):
             hidden = torch.cat(self.model.hidden_states(**batch.inputs, last=self.question.num_layers), dim=-1)
         if "groups" in batch.targets:
             hidden = mean_by_group(hidden, batch.targets["groups"], batch.targets["sizes"])
+        if self.question.apart:
+            hidden = compared(hidden)
         if "pooler" in self.heads:
             hidden = self.heads["pooler"](hidden)
         return self.heads["output"](self.dropout(hidden))
@@ -254,6 +279,12 @@ def mean_by_group(rows: Tensor, groups: Tensor, sizes: Tensor) -> Tensor:
     """(N, H) -> (G, H): the mean of the rows of each group; `groups` (N,) says whose each is, `sizes` (G,) how many."""
     sums = torch.zeros(len(sizes), rows.shape[1], device=rows.device)  # in float32: many are added up
     return (sums.index_add(0, groups, rows.float()) / sizes[:, None]).to(rows.dtype)
+
+
+def compared(states: Tensor) -> Tensor:
+    """(2N, H) -> (N, 4H): u, v, |u - v| and u * v of the states u and v of two texts, which follow each other."""
+    u, v = states[::2], states[1::2]
+    return torch.cat([u, v, (u - v).abs(), u * v], dim=-1)
 
 
 @torch.no_grad()

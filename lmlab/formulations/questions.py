@@ -32,11 +32,13 @@ class Question(ABC):
         options: the other arguments of `Head` that it takes.
         pooled: whether one state stands for the whole sequence.
         pooling: as given, "token" where it is the same for this kind and layout.
+        apart: whether a row has two texts, each of them a sequence.
     """
 
     term: str
     options: ClassVar[tuple[str, ...]] = ()
     pooled: bool = False
+    apart: bool = False
 
     def __init__(self, task: Any, tokenizer: Any, frame: Frame, pooling: str = "token") -> None:
         self.task, self.tokenizer, self.frame = task, tokenizer, frame
@@ -49,9 +51,14 @@ class Question(ABC):
         return 4 if self.pooling == "last_four" else 1
 
     @property
+    def num_states(self) -> int:
+        """How many states the new layer reads, side by side: of the layers, and u, v, |u - v| and u * v of each."""
+        return self.num_layers * (4 if self.apart else 1)
+
+    @property
     def has_pooler(self) -> bool:
         """Whether what is read goes through the family's pooler."""
-        return self.pooled and self.pooling == "token"
+        return self.pooled and self.pooling == "token" and not self.apart
 
     @abstractmethod
     def examples(self, rows: Sequence[dict]) -> Iterator[Example]:
@@ -104,14 +111,29 @@ class LabelQuestion(Question):
 
 
 class PooledQuestion(Question):
-    """One answer for a text or a pair of texts."""
+    """One answer for a text or a pair of texts.
 
+    Args:
+        task, tokenizer, frame, pooling: see `Question`.
+        pairs: see `Head`.
+    """
+
+    options = ("pairs",)
     pooled = True
 
+    def __init__(self, task: Any, tokenizer: Any, frame: Frame, pairs: str = "joined", pooling: str = "token") -> None:
+        super().__init__(task, tokenizer, frame, pooling)
+        self.apart = pairs == "apart" and len(task.fields) == 2
+
     def examples(self, rows: Sequence[dict]) -> Iterator[Example]:
+        """A sequence a row, or one a text; the first of a row bears its label."""
         columns = [self.tokenizer.encode_batch([row["inputs"][name] for row in rows]) for name in self.task.fields]
         for index, (row, *texts) in enumerate(zip(rows, *columns, strict=True)):
-            yield self.example(index, texts, [row["target"]])
+            for number, together in enumerate([[text] for text in texts] if self.apart else [texts]):
+                yield self.example(index, together, [] if number else [row["target"]])
+
+    def bundles(self, examples: Sequence[Example]) -> list[list[Example]]:
+        return [list(own) for _, own in groupby(examples, key=lambda example: example.row)]
 
     def example(self, row: int, texts: Sequence[np.ndarray], labels: list) -> Example:
         """The sequence of some texts, with the positions that are read."""
@@ -138,8 +160,8 @@ class Classification(LabelQuestion, PooledQuestion):
     term = "classification"
 
     def read(self, outputs: Tensor, examples: Sequence[Example], found: dict[int, Any]) -> None:
-        for example, label in zip(examples, outputs.argmax(-1).tolist(), strict=True):
-            found[example.row] = self.task.labels[label]
+        for row, label in zip(rows_of(examples), outputs.argmax(-1).tolist(), strict=True):
+            found[row] = self.task.labels[label]
 
 
 class Regression(PooledQuestion):
@@ -155,8 +177,8 @@ class Regression(PooledQuestion):
         return F.mse_loss(outputs.float().squeeze(-1), targets["values"], reduction="sum")
 
     def read(self, outputs: Tensor, examples: Sequence[Example], found: dict[int, Any]) -> None:
-        for example, value in zip(examples, outputs.float().squeeze(-1).tolist(), strict=True):
-            found[example.row] = value
+        for row, value in zip(rows_of(examples), outputs.float().squeeze(-1).tolist(), strict=True):
+            found[row] = value
 
 
 class Choice(PooledQuestion):
@@ -167,6 +189,7 @@ class Choice(PooledQuestion):
     """
 
     term = "choice"
+    options = ()
 
     def examples(self, rows: Sequence[dict]) -> Iterator[Example]:
         """One sequence a choice; the first of a row bears its label."""
@@ -176,9 +199,6 @@ class Choice(PooledQuestion):
         for index, row in enumerate(rows):
             for number in range(len(row["inputs"]["choices"])):
                 yield self.example(index, [*before[index], next(choices)], [] if number else [row["target"]])
-
-    def bundles(self, examples: Sequence[Example]) -> list[list[Example]]:
-        return [list(choices) for _, choices in groupby(examples, key=lambda example: example.row)]
 
     def targets(self, examples: Sequence[Example], inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """`labels` (R,) of the rows, and `choices` (R, C): where the scores of a row stand, -1 where it has fewer."""
@@ -255,6 +275,11 @@ def first_pieces(word_ids: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     word_ids = np.asarray(word_ids, dtype=np.int64)
     first = np.flatnonzero(np.diff(word_ids, prepend=-1))
     return word_ids[first], first
+
+
+def rows_of(examples: Sequence[Example]) -> list[int]:
+    """The rows that examples come from, each once."""
+    return list(dict.fromkeys(example.row for example in examples))
 
 
 def all_labels(examples: Sequence[Example], dtype: torch.dtype) -> Tensor:

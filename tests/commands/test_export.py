@@ -122,6 +122,7 @@ def test_a_fine_tuned_head_answers_the_same_from_the_text_on(name, kind, tokeniz
         (BERT, "classification", {"pooling": "mean"}, "no class with the head"),
         (NODES["gpt2"], "classification", {"pooling": "mean"}, "formulation.pooling=mean, and GPT2"),
         (BERT | {"num_layers": 4}, "tagging", {"pooling": "last_four"}, "formulation.pooling=last_four, and Bert"),
+        (BERT, "regression", {"pairs": "apart"}, "formulation.pairs=apart"),
         (BERT, "choice", {}, "for choice (none at all)"),
         (NODES["gpt2"] | {"local_window": 4}, "classification", {}, "model.local_window=4: there is nothing like it"),
         (NODES["gpt2"], "classification", {"sees_text_whole": True}, "formulation.sees_text_whole=True"),

@@ -59,6 +59,15 @@ def regression():
     return task, rows_of([{"s": s} for s in sentences()], [i % 5 / 2 for i in range(8)])
 
 
+def apart():
+    return pair()
+
+
+def apart_values():
+    task = Regression(low=0, high=5, fields=["s", "t"], metrics=["pearson"], **NAMES)
+    return task, [row | {"target": i % 5 / 2} for i, row in enumerate(pair()[1])]
+
+
 def tagging():
     task = Tagging(labels=["x", "y"], fields=["w"], metrics=["accuracy"], **NAMES)
     words = [s.split() for s in sentences()]
@@ -84,10 +93,12 @@ def rows_of(inputs, targets):
     return [{"id": str(i), "inputs": x, "target": y} for i, (x, y) in enumerate(zip(inputs, targets, strict=True))]
 
 
-KINDS = (single, pair, regression, tagging, span, choice)
+APART = (apart, apart_values)
+KINDS = (single, pair, regression, *APART, tagging, span, choice)
 POOLED = (pair, choice)  # classification and regression are read alike
 EVERYTHING = [(kind, layout, "token") for kind in KINDS for layout in LAYOUTS]
 EVERYTHING += [(kind, layout, pooling) for kind in POOLED for layout in LAYOUTS for pooling in POOLINGS[1:]]
+EVERYTHING += [(kind, layout, "mean") for kind in APART for layout in LAYOUTS]
 EVERYTHING += [(kind, layout, "last_four") for kind in (tagging, span) for layout in LAYOUTS]
 everything = pytest.mark.parametrize(("kind", "layout", "pooling"), EVERYTHING)
 
@@ -98,6 +109,7 @@ def put(kind, layout, pooling="token", **settings):
     if kind in (tagging, span):
         settings |= {"max_length": 12, "max_question_tokens": 4, "doc_stride": 2}
     settings |= {"sees_text_whole": True} if pooling == "first" else {}
+    settings |= {"pairs": "apart"} if kind in APART else {}
     head = Head(pooling=pooling, **settings)
     assert head.serves(task.kind, layout)
     return head, head.learner(model(layout, num_layers=4 if pooling == "last_four" else 2), task, TOKENIZER), rows
@@ -128,7 +140,7 @@ def test_eight_examples_can_be_learnt(kind, layout, pooling):
     assert answers.loss < 0.02
     task = learner.question.task
     for row, prediction in zip(rows, answers.predictions, strict=True):
-        if kind is regression:
+        if task.kind == "regression":
             assert prediction == pytest.approx(row["target"], abs=0.3)
         else:
             record = task.record(row, prediction)
@@ -140,7 +152,7 @@ def test_neither_padding_nor_company_changes_what_is_said(kind, layout, pooling)
     head, learner, rows = put(kind, layout, pooling)
     alone, together = (head.answer(learner, rows, tokens) for tokens in (1, 10_000))
     assert alone.loss == pytest.approx(together.loss, rel=1e-5)
-    if kind is regression:
+    if kind in (regression, apart_values):
         assert alone.predictions == pytest.approx(together.predictions, rel=1e-4)
     elif kind is span:
         odds = [[p["null_odds"] for p in each.predictions] for each in (alone, together)]
@@ -208,6 +220,60 @@ def test_mean_pooling_is_the_mean_over_the_tokens_of_each_example():
     rows = torch.randn(7, 3)
     means = mean_by_group(rows, torch.tensor([0, 0, 1, 2, 2, 2, 2]), torch.tensor([2, 1, 4]))
     assert torch.allclose(means, torch.stack([rows[:2].mean(0), rows[2], rows[3:].mean(0)]))
+
+
+# --- two texts, each by itself ---
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_the_layer_reads_two_states_their_distance_and_their_product(layout, pooling):
+    _, learner, rows = put(apart, layout, pooling)
+    learner.eval()
+    frame, places = learner.question.frame, {"first": 0, "last": -1}
+
+    def state(text):
+        inputs = frame.collate([frame.join([TOKENIZER.encode(text)])])
+        states = torch.cat(learner.model.hidden_states(**inputs)[-learner.question.num_layers :], dim=-1)[0]
+        return states.mean(0) if pooling == "mean" else states[places.get(pooling, 0 if layout == "encoder" else -1)]
+
+    pairs = [(state(row["inputs"]["s"]), state(row["inputs"]["t"])) for row in rows]
+    features = torch.stack([torch.cat([u, v, (u - v).abs(), u * v]) for u, v in pairs])
+    scores = learner.predict(learner.collate(list(learner.question.examples(rows))))
+    torch.testing.assert_close(scores, learner.heads["output"](features))
+    assert list(learner.heads) == ["output"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_order_of_two_texts_matters(layout):
+    _, learner, rows = put(apart, layout, "mean")
+    learner.eval()
+    swapped = [row | {"inputs": {"s": row["inputs"]["t"], "t": row["inputs"]["s"]}} for row in rows]
+    scores, others = (learner.predict(learner.collate(list(learner.question.examples(r)))) for r in (rows, swapped))
+    assert ((scores - others).abs().amax(-1) > 1e-3).all()
+
+
+def test_each_of_two_texts_has_the_whole_length():
+    _, learner, rows = put(apart, "encoder", max_length=8)
+    row = rows[0] | {"inputs": {"s": " ".join(WORDS), "t": " ".join(WORDS)}}
+    assert [len(example.ids) for example in learner.question.examples([row])] == [8, 8]
+
+
+@pytest.mark.parametrize("kind", [tagging, span, choice, "three fields"])
+def test_pairs_are_read_apart_where_two_texts_have_one_answer(kind):
+    three = Classification(labels=["a", "b"], fields=["s", "t", "u"], metrics=["accuracy"], **NAMES)
+    task = three if kind == "three fields" else kind()[0]
+    with pytest.raises(UserError, match="pairs=apart is for tasks with two texts, of classification or regression;"):
+        Head(pairs="apart").learner(model("encoder"), task, TOKENIZER)
+
+
+def test_a_text_alone_is_read_as_ever():
+    task, rows = single()
+    heads = Head(pairs="joined"), Head(pairs="apart")
+    joined, alone = (head.learner(model("encoder"), task, TOKENIZER).eval() for head in heads)
+    alone.load_state_dict(joined.state_dict())
+    scores = [each.predict(each.collate(list(each.question.examples(rows)))) for each in (joined, alone)]
+    assert torch.equal(*scores)
 
 
 # --- choices ---
@@ -301,7 +367,7 @@ def test_a_length_beyond_the_models_positions_is_refused():
     assert Head().learner(model("encoder", max_positions=16), task, TOKENIZER).question.frame.max_length == 16
 
 
-@pytest.mark.parametrize("settings", [{"pooling": "max"}, {"decoder_input": "some"}])
+@pytest.mark.parametrize("settings", [{"pooling": "max"}, {"decoder_input": "some"}, {"pairs": "both"}])
 def test_unknown_words_are_refused(settings):
     with pytest.raises(UserError, match="must be"):
         Head(**settings)

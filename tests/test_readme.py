@@ -27,7 +27,7 @@ INSTEAD = {  # the same words with less to do
     "max_tokens=65536": ["max_tokens=2048"],
     "seeds=3": ["seeds=2"],
     "corpus.megabytes=10": ["corpus.megabytes=0.2"],
-    "suite=mw_glue": ["suite=mw_glue", "task.train_rows=40", "task.evaluation_rows=20"],
+    "suite=mw_glue": ["suite=mw_glue", "task.max_train_rows=40", "task.max_evaluation_rows=20"],
     "report": ["report", "rows=60"],
     "to=world": ["to=world", "rows=20", "megabytes=0.1"],
     "learning_rates=[1e-4,1e-3]": ["learning_rates=[1e-4,1e-3]", "+task.held_out=0.5"],  # of a few rows

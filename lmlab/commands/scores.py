@@ -50,9 +50,14 @@ def warnings(summary: Mapping[str, Any]) -> list[str]:
     if below := [seed for seed, value in values.items() if bar is not None and value <= bar]:
         found.append(f"no better than the baseline ({name} {figure(bar)}): seeds {', '.join(map(str, below))}")
     if search := summary["search"]:
-        tried = ", ".join(f"{rate}: {figure(value)}" for rate, value in search["tried"].items())
+        tried = ", ".join(f"{rate}: {tried_out(value)}" for rate, value in search["tried"].items())
         found.append(f"{search['key']}={search['chosen']:g} chosen by {search['metric']} on {search['on']} ({tried})")
     return found
+
+
+def tried_out(score: float | None) -> str:
+    """What came of a trial."""
+    return "diverged" if score is None else figure(score)
 
 
 def is_flag(name: str) -> bool:
@@ -69,12 +74,14 @@ def show_elsewhere(names: Sequence[str], trained: str, metrics: Mapping[str, Any
     """The table of transfer: the task that was trained, and those that were only scored."""
     if not names:
         return
-    own = [name for name in metrics if "." not in name and not is_flag(name)]
-    columns = [metric for metric in own if any(f"{name}.{metric}" in metrics for name in names)]
+    rows = {trained: {key: value for key, value in metrics.items() if "." not in key and not is_flag(key)}}
+    for name in names:
+        found = {key.removeprefix(f"{name}."): value for key, value in metrics.items() if key.startswith(f"{name}.")}
+        rows[name] = {key: value for key, value in found.items() if not is_flag(key)}
+    columns = list(dict.fromkeys(key for row in rows.values() for key in row))
     table = Table("task", *columns, title=f"trained on {trained} alone")
-    for name in (trained, *names):
-        keys = [metric if name == trained else f"{name}.{metric}" for metric in columns]
-        table.add_row(name, *(text(metrics.get(key)) for key in keys))
+    for name, row in rows.items():
+        table.add_row(name, *(text(row.get(key)) for key in columns))
     display(table, [])
 
 

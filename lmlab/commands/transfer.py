@@ -1,7 +1,7 @@
 """One fine-tuning run: from a pre-trained model to the scores of its best checkpoint."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from lmlab.config.build import build, to_plain
 from lmlab.config.check import check_formulation, trait
 from lmlab.config.options import folders_of_job, option_files, read_option
 from lmlab.config.schema import Pretrain
-from lmlab.engine.precision import choose_device
+from lmlab.engine.precision import choose_device, choose_dtype
 from lmlab.engine.trainer import Settings, Trainer
 from lmlab.errors import UserError, nearest
 from lmlab.files import atomic_write
@@ -35,26 +35,51 @@ USUAL_LENGTH = 128  # tokens of an example for a published model, which may have
 BRINGS_ITS_OWN = ("model", "tokenizer", "corpus")  # a pre-trained model does; these groups go with init=random
 
 
-def finetune(config: DictConfig, folder: Path | None = None) -> RunFolder:
-    """One run: source -> learner -> training -> scores of the best checkpoint."""
+class Data(NamedTuple):
+    """A task, the parsed rows to learn from, and those that are scored, by split."""
+
+    task: Task
+    rows: list[dict]
+    evaluation: dict[str, list[dict]]
+
+    @property
+    def hash(self) -> str:
+        """Of the training rows."""
+        return f"{content_hash(*self.rows):016x}"
+
+
+def read_data(config: DictConfig) -> Data:
+    """The rows that the task of a config learns from, and those on which it is scored."""
+    task = build_task(config, config.task)
+    return Data(task, task.rows(task.train_split), evaluation_rows(task))
+
+
+def finetune(
+    config: DictConfig, folder: Path | None = None, read: Callable[[DictConfig], Data] = read_data
+) -> RunFolder:
+    """One run: source -> learner -> training -> scores of the best checkpoint.
+
+    Args:
+        folder: where the run goes; that of the job when not given.
+        read: gives the data.
+    """
     session = Session(config, folder)
     config, run = session.config, session.run
-    task, formulation = build_task(config, config.task), build(config.formulation)
-    elsewhere = other_tasks(config, task)
+    data, formulation = read(config), build(config.formulation)
+    task, elsewhere = data.task, other_tasks(config, data.task)
 
     torch.manual_seed(config.seed)  # of the head's weights; with init=random also of the model's
     start = again(session) if session.resumed else starting_point(config)
     check_formulation(task, formulation, start.model.layout)
     learner = formulation.learner(start.model, task, start.tokenizer, start.heads)
     build(config.tuning).prepare(learner)
-    rows, limit = task.rows(task.train_split), config.trainer.micro_batch_tokens
+    limit = config.trainer.micro_batch_tokens
     step = {"batch_size": config.trainer.batch_size, "batch_tokens": config.trainer.batch_tokens}
-    evaluation = evaluation_rows(task)
-    scores = Scores(formulation, learner, task, evaluation, limit)
+    scores = Scores(formulation, learner, data, limit)
 
     trainer = Trainer(
         learner,
-        formulation.batches(learner, rows, limit, config.seed, **step),
+        formulation.batches(learner, data.rows, limit, config.seed, **step),
         optimizer=build(config.optimizer),
         schedule=build(config.schedule),
         settings=trainer_settings(session, task),
@@ -63,10 +88,10 @@ def finetune(config: DictConfig, folder: Path | None = None) -> RunFolder:
         seed=config.seed,
     )
     run.save_tokenizer(start.tokenizer)
-    hashes = {"data_hash": f"{content_hash(*rows):016x}", "tokenizer_hash": start.tokenizer.hash}
-    session.refuse_other_data(hashes["data_hash"])
+    hashes = {"data_hash": data.hash, "tokenizer_hash": start.tokenizer.hash}
+    session.refuse_other_data(data.hash)
     warn_of_length(config, start)
-    session.train(trainer, **start.names, **hashes, baseline=baseline(task, rows, evaluation))
+    session.train(trainer, **start.names, **hashes, baseline=baseline(data))
     if trainer.state.best_step != trainer.state.step or not scores.records:
         trainer.weights.load_state_dict(read_weights(run))
         scores.measure()
@@ -175,12 +200,12 @@ def again(session: Session) -> Start:
 # ---- what else is scored
 
 
-def baseline(task: Task, rows: list[dict], evaluation: Mapping[str, list[dict]]) -> dict[str, float]:
+def baseline(data: Data) -> dict[str, float]:
     """The scores of the best answer that is always the same, learnt from the training rows."""
     return {
-        task.metric_key(name, split): value
-        for split, asked in evaluation.items()
-        for name, value in task.baseline(rows, asked).items()
+        data.task.metric_key(name, split): value
+        for split, asked in data.evaluation.items()
+        for name, value in data.task.baseline(data.rows, asked).items()
     }
 
 
@@ -202,7 +227,8 @@ def other_tasks(config: DictConfig, trained: Task) -> dict[str, Elsewhere]:
     for name in config.evaluate_on:
         if name not in known:
             raise UserError(f"evaluate_on: there is no task {name!r}{nearest(name, known)}")
-        task = same_kind(trained, build_task(config, read_option("task", name, folders)))
+        node = read_option("task", name, folders) | {"max_evaluation_rows": config.task.get("max_evaluation_rows")}
+        task = same_kind(trained, build_task(config, node))
         found[name] = Elsewhere(task, evaluation_rows(task))
     return found
 
@@ -212,7 +238,8 @@ def score_elsewhere(run: RunFolder, config: DictConfig, others: Mapping[str, Els
     metrics = {}
     for name, (task, rows) in others.items():
         learner, formulation, _ = load_finetuned(run, config, task)
-        learner.to(choose_device(config.trainer.device))
+        device = choose_device(config.trainer.device)
+        learner.to(device=device, dtype=choose_dtype(run.environment()["precision"], device))
         scores, records = score(formulation, learner, task, rows, config.trainer.micro_batch_tokens)
         write_predictions(run, records, f"predictions-{name}.jsonl")
         metrics |= {f"{name}.{metric}": value for metric, value in scores.items()}
@@ -225,15 +252,8 @@ def score_elsewhere(run: RunFolder, config: DictConfig, others: Mapping[str, Els
 class Scores:
     """The task's scores of a learner, and the predictions behind the last ones."""
 
-    def __init__(
-        self,
-        formulation: Formulation,
-        learner: nn.Module,
-        task: Task,
-        rows: dict[str, list[dict]],
-        micro_batch_tokens: int,
-    ) -> None:
-        self.asked = (formulation, learner, task, rows, micro_batch_tokens)
+    def __init__(self, formulation: Formulation, learner: nn.Module, data: Data, micro_batch_tokens: int) -> None:
+        self.asked = (formulation, learner, data.task, data.evaluation, micro_batch_tokens)
         self.metrics: dict[str, float] = {}
         self.records: list[dict] = []
 

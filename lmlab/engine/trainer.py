@@ -18,7 +18,7 @@ from lmlab.engine.optimizers import Optimizer
 from lmlab.engine.precision import Weights, choose_device, choose_dtype, keep_freed_memory
 from lmlab.engine.progress import Progress
 from lmlab.engine.schedules import Schedule
-from lmlab.errors import UserError
+from lmlab.errors import Diverged, UserError
 
 
 class Batches(Protocol):
@@ -216,7 +216,7 @@ class Trainer:
         self.record.log(self.state.step, self.state.tokens, "validation", **self.metrics)
         self.progress.evaluation(self.metrics, self.state.step)
         if not math.isfinite(self.metrics.get("loss", 0.0)):
-            raise UserError(self._diverged("validation loss", self.metrics["loss"]))
+            raise Diverged(self._diverged("validation loss", self.metrics["loss"]))
         if self.settings.best_metric not in self.metrics:
             there = ", ".join(self.metrics)
             raise UserError(f"trainer.best_metric={self.settings.best_metric} is not measured here; there is {there}")
@@ -243,7 +243,7 @@ class Trainer:
             return
         value = loss.item()
         if not math.isfinite(value):
-            raise UserError(self._diverged("loss", value))
+            raise Diverged(self._diverged("loss", value))
         seconds = self._elapsed() - self._pace_seconds
         rate = (self.state.tokens - self._pace_tokens) / max(seconds, 1e-9)
         if step % every == 0:

@@ -1,12 +1,13 @@
 """lmlab finetune end to end at toy size, on the embedded task and on small files."""
 
 import json
+import shutil
 import statistics
 
 import pytest
 
 from lmlab.cli import main
-from lmlab.commands.finetune import statistics_of
+from lmlab.commands.series import statistics_of
 from lmlab.config import conf_dir
 
 TINY = [
@@ -99,15 +100,22 @@ def test_several_seeds_give_a_mean_and_a_deviation(place, lmlab):
 
 
 def test_seeds_that_are_done_are_not_trained_again(place, lmlab):
-    steps = ["init=random", "tuning=frozen", "trainer.max_steps=3", "task.max_train_rows=20"]
-    assert lmlab("finetune", *words(place), *steps, "seed=5")[0] == 0
-    first = only("outputs/finetune/*/*/predictions.jsonl", place)
-    code, _, told = lmlab("finetune", *words(place), *steps, "seeds=2", "seed=5", "resume=auto")
+    steps = [*words(place), "init=random", "tuning=frozen", "trainer.max_steps=3", "task.max_train_rows=20", "seed=5"]
+    assert lmlab("finetune", *steps, "seeds=2")[0] == 0
+    folder = only("outputs/finetune/*/*/summary.json", place).parent
+    first = (folder / "seed-5" / "metrics.jsonl").read_text()
+    code, _, told = lmlab("finetune", *steps, "seeds=3", "resume=auto")
     assert code == 0, told
-    assert only("outputs/finetune/*/*/seed-*/predictions.jsonl", place).parent.name == "seed-6"
-    assert first.exists()
-    code, _, told = lmlab("finetune", *words(place), *steps, "seeds=2", f"resume={first.parent}")
+    assert {path.parent for path in place.glob("outputs/finetune/*/*/seed-*")} == {folder}
+    assert sorted(path.name for path in folder.glob("seed-*")) == ["seed-5", "seed-6", "seed-7"]
+    assert (folder / "seed-5" / "metrics.jsonl").read_text() == first
+    assert json.loads((folder / "summary.json").read_text())["statistics"]["loss"]["values"].keys() == {"5", "6", "7"}
+    code, _, told = lmlab("finetune", *steps, "seeds=2", f"resume={folder / 'seed-5'}")
     assert code == 1 and "resume=auto" in told
+    rows = place / "data" / "glue-sst2" / "train.jsonl"
+    rows.write_text(rows.read_text().replace("river", "lake"))
+    code, _, told = lmlab("finetune", *steps, "seeds=4", "resume=auto")
+    assert code == 1 and "no longer the same" in told
 
 
 def test_a_resumed_run_ends_with_the_same_weights(place, lmlab):
@@ -137,21 +145,40 @@ def test_the_learning_rate_is_chosen_on_rows_that_are_neither_learnt_from_nor_re
         "task.max_train_rows=40",
         "seeds=2",
         "learning_rates=[1e-3,1e-9]",
-        "+task.held_out=0.5",
     ]
     code, told, failed = lmlab("finetune", *words(place), *steps)
     assert code == 0, failed
     summary = json.loads(only("outputs/finetune/*/*/summary.json", place).read_text())
     search = summary["search"]
-    assert search["tried"].keys() == {"0.001", "1e-09"} and "held out" in search["on"]
+    assert search["tried"].keys() == {"0.001", "1e-09"} and "did not learn from" in search["on"]
     assert search["tried"][f"{search['chosen']:g}"] == max(search["tried"].values())
     seeds = [json.loads(path.read_text()) for path in place.glob("outputs/finetune/*/*/seed-*/summary.json")]
     assert [seed["search"] for seed in seeds] == [search, search]
     assert "chosen by accuracy" in told
     trials = list(place.glob("outputs/finetune/*/*/.search/*/predictions.jsonl"))
     asked = [{json.loads(line)["id"].split("-")[0] for line in path.read_text().splitlines()} for path in trials]
-    assert asked == [{"held_out"}, {"held_out"}]
+    assert asked == [{"train"}, {"train"}]
     assert not list(place.glob("outputs/finetune/*/*/.search/*/checkpoints"))
+
+
+def test_rates_are_judged_by_rows_that_are_not_reported_where_there_is_no_validation_split(place, lmlab):
+    rows = [f"the {word} bird number {n},{int(word == 'red')}" for n in range(60) for word in ("red", "blue")]
+    (place / "birds.csv").write_text("\n".join(["text,label", *rows]))
+    own = ["task=csv", f"task.train={place}/birds.csv", "task.fields=[text]", "trainer.precision=fp32"]
+    steps = ["init=random", "trainer.max_steps=2", "learning_rates=[1e-3,1e30]"]
+    code, told, failed = lmlab("finetune", *words(place)[3:], *own, *steps)
+    assert code == 0, failed
+    assert "1e+30: diverged" in failed and "1e+30: diverged" in told
+    (trial,) = place.glob("outputs/finetune/*/*/.search/*/predictions.jsonl")
+    (run,) = place.glob("outputs/finetune/*/*/seed-0/predictions.jsonl")
+    judged, reported = ({json.loads(line)["inputs"]["text"] for line in path.open()} for path in (trial, run))
+    assert judged and reported and not judged & reported
+
+
+@pytest.mark.parametrize("rates", ["[]", "[1e-3]", "[1e-3,1e-3]", "[0,1e-3]", "[nan,1e-3]"])
+def test_rates_that_cannot_be_compared(place, lmlab, rates):
+    code, _, told = lmlab("finetune", *words(place), "init=random", f"learning_rates={rates}")
+    assert code == 1 and "two or more different numbers above 0" in told
 
 
 def test_a_model_is_scored_on_tasks_that_it_was_not_trained_for(place, lmlab):
@@ -198,6 +225,14 @@ def test_a_suite_is_averaged_over_its_tasks(place, lmlab):
     assert (summary["task"], by_seed.keys()) == ("two", {"0", "1"})
     assert len(list(place.glob("outputs/finetune/*/*/*/seed-*/summary.json"))) == 4
     assert "two: 2 seeds" in told and "without cola" in told
+    shutil.rmtree(only("outputs/finetune/*/*/sst2/seed-1", place))
+    before = only("outputs/finetune/*/*/cola/seed-0/metrics.jsonl", place).stat().st_mtime_ns
+    code, told, failed = lmlab("finetune", *settings, "seeds=2", "resume=auto")
+    assert code == 0, failed
+    assert only("outputs/finetune/*/*/cola/seed-0/metrics.jsonl", place).stat().st_mtime_ns == before
+    assert json.loads(only("outputs/finetune/*/*/summary.json", place).read_text())["metrics"] == metrics
+    code, told, failed = lmlab("finetune", *settings, "~suite.tasks.cola", "suite.apart=[]")
+    assert code == 0 and "cola" not in told, failed
     for mistake, message in (
         ("task=sst2", "suite and task"),
         ("suite.tasks.cola=[f2]", "f2"),

@@ -108,10 +108,12 @@ def show_suite(suite: Suite, folder: RunFolder, runs: Mapping[str, RunFolder]) -
 
 def mean(statistics: Mapping[str, Any]) -> str:
     """`0.834 ± 0.012`: the mean and half of its interval, where there is one."""
+    value = statistics["mean"]
     if statistics["interval"] is None:
-        return figure(statistics["mean"])
+        return figure(value)
     low, high = statistics["interval"]
-    return f"{figure(statistics['mean'])} ± {figure((high - low) / 2)}"
+    decimals = 2 if abs(value) >= 10 else 4
+    return f"{value:.{decimals}f} ± {(high - low) / 2:.{decimals}f}"
 
 
 def text(value: Any) -> str:

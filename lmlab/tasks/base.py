@@ -7,14 +7,19 @@ scored by one function.
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lmlab.errors import UserError, nearest
 from lmlab.tasks import metrics as scores
 from lmlab.tasks.nested import unfold
+
+if TYPE_CHECKING:
+    from lmlab.tasks.tallies import Tallies
 
 
 @dataclass(kw_only=True)
@@ -32,7 +37,7 @@ class Task:
         target: column of the label; some kinds do without.
         train_split: split to learn from; None where the data can only be scored.
         evaluation_splits: splits scored separately, the first one chooses the best checkpoint.
-        held_out: share of the training rows, by a hash of their content, that is scored where there is no
+        held_out: share of the training rows, by a hash of what they read, that is scored where there is no
             other split.
         max_train_rows, max_evaluation_rows: keep so many rows of a split, drawn by hash; None keeps all.
         data_dir: the folder of local data sets, or None.
@@ -100,8 +105,11 @@ class Task:
         """Every metric of the task."""
         raise NotImplementedError
 
-    def constant_answers(self, train_rows: list[dict], rows: list[dict]) -> list | None:
-        """Predictions for `rows` that do not depend on what is read; None where there is no sensible one."""
+    def constant_answers(self, train_rows: list[dict], rows: list[dict], metric: str | None = None) -> list | None:
+        """Predictions for `rows` that do not depend on what is read; None where there is no sensible one.
+
+        They are those that score best on the training rows under `metric` (None: the first of the task's metrics).
+        """
         return None
 
     # ---------------------------------------------------------------- rows
@@ -116,15 +124,45 @@ class Task:
         limit = self.max_train_rows if training else self.max_evaluation_rows
         where = self._place(split)
         flat = self._flattened(self.raw_rows(split), where)
+        if self._is_part(split):
+            flat = (found for found in flat if self._is_held_out(found[0]) != training)
         parsed = [self.parse(row, f"{split}-{i}", place) for i, (row, place) in enumerate(flat)]
         if not parsed:
-            raise UserError(f"{where}: the data set is empty")
+            raise UserError(f"{where}: {self._why_none_is_left(split)}")
         report_empty(parsed, where)
+        if not training and self._scores_what_it_learns:
+            message = "%s: task.validation is task.train, so the score tells how well the rows are learnt by heart"
+            logging.getLogger(__name__).warning(message, where)
         return sample(parsed, limit)
+
+    def split_training(
+        self, rows: list[dict], share: float, salt: str = "learning rate"
+    ) -> tuple[list[dict], list[dict]]:
+        """Parsed training rows in two: those to learn from, and at least `share` of them to judge a choice by.
+
+        Rows that read the same longest text stay together, as where a share is held out; `salt` makes it another
+        share than that. The division depends on nothing but the rows.
+
+        Raises:
+            UserError: all rows read the same text, so that one part would be empty.
+        """
+        texts = [self._longest_text(row["inputs"]) for row in rows]
+        order = sorted(set(texts), key=lambda text: content_hash(text, salt))
+        if len(order) < 2:
+            found = f"{len(rows)} training rows with {len(order)} different texts"
+            raise UserError(f"task '{self.name}': {found} cannot be divided to choose a {salt}; it takes two or more")
+        counts, judged, size = Counter(texts), set(), 0
+        for text in order[:-1]:
+            if size >= share * len(rows):
+                break
+            judged.add(text)
+            size += counts[text]
+        learn = [row for row, text in zip(rows, texts, strict=True) if text not in judged]
+        return learn, [row for row, text in zip(rows, texts, strict=True) if text in judged]
 
     def training_targets(self) -> Iterator[Any]:
         """What the column of the label holds in all training rows, held-out ones included."""
-        for row, where in self._flattened(self.find(self.train_split), self._place(self.train_split)):
+        for row, where in self._flattened(self.raw_rows(self.train_split), self._place(self.train_split)):
             check_columns(row, [self.target], where)
             yield row[self.target]
 
@@ -153,18 +191,42 @@ class Task:
         }
 
     def raw_rows(self, split: str | None) -> Iterator[dict]:
-        """Rows as the source has them; a missing evaluation split is a part of the training rows."""
+        """Rows as the source has them, at least one; for an evaluation split that is missing all training rows.
+
+        Raises:
+            UserError: the data is not there, or, once the first row is asked for, has no rows.
+        """
         if split is None:
             raise UserError(f"task '{self.name}' has no training rows: it can only be scored (evaluate, evaluate_on)")
-        if (split != self.train_split and split not in self.evaluation_splits) or not self._holds_out():
-            return self.find(split)
-        wanted = split != self.train_split
-        return (row for row in self.find(self.train_split) if is_held_out(row, self.held_out) == wanted)
+        source = self.train_split if self._is_part(split) else split
+        return not_empty(self.find(source), self._place(source))
 
-    def _holds_out(self) -> bool:
-        """Whether the evaluation split is a part of the training rows; several splits must be there."""
+    def _is_part(self, split: str | None) -> bool:
+        """Whether a split is a part of the training rows, which several evaluation splits cannot be."""
         alone = self.train_split is not None and len(self.evaluation_splits) == 1
-        return alone and not self.has_split(self.evaluation_splits[0])
+        known = split in (self.train_split, *self.evaluation_splits)
+        return alone and known and not self.has_split(self.evaluation_splits[0])
+
+    def _is_held_out(self, row: dict) -> bool:
+        """Whether a flat row belongs to the held-out share."""
+        return content_hash(self._longest_text(row)) < self.held_out * 2**64
+
+    def _longest_text(self, columns: Mapping[str, Any]) -> str:
+        """What rows must not share across a division: a passage with its questions, a text with another label."""
+        texts = [columns.get(name, "") for name in self.fields] or columns.values()
+        return max(map(str, texts), key=len)
+
+    def _why_none_is_left(self, split: str) -> str:
+        """What to say of a split without rows, of a source that has some."""
+        if not self._is_part(split):
+            return "no row is left; each lacks a label or a question"
+        count = sum(1 for _ in self.raw_rows(split))
+        fell, mend = ("all", "lower") if split == self.train_split else ("none", "raise")
+        found = f"{fell} of {count} rows fell into the held-out {100 * self.held_out:g} % (equal texts stay together)"
+        if self.own_files:
+            return f"{found}; name a file of rows to score with task.validation=FILE, or {mend} task.held_out"
+        place = f"{self.data_dir or '<LMLAB_DATA>'}/{self.source}/{self.evaluation_splits[0]}.jsonl"
+        return f"{found}; put rows to score at {place}, or {mend} the share with ++task.held_out=SHARE"
 
     def has_split(self, split: str) -> bool:
         """Whether the source has the split. A local folder that can train is not mixed with the hub."""
@@ -198,6 +260,11 @@ class Task:
         files = {self.train_split: self.train, self.evaluation_splits[0]: self.validation}
         return {split: file for split, file in files.items() if split and file}
 
+    @property
+    def _scores_what_it_learns(self) -> bool:
+        """Whether the user names one file for both."""
+        return len({Path(file).resolve() for file in self.own_files.values()}) < len(self.own_files)
+
     def own_file(self, split: str) -> str | None:
         """The user's file of a split, or None."""
         return self.own_files.get(split)
@@ -205,21 +272,37 @@ class Task:
     # ---------------------------------------------------------------- scores
 
     def baseline(self, train_rows: list[dict], rows: list[dict]) -> dict[str, float]:
-        """The scores of the best answer that is always the same, learnt from the training rows; {} if there is none."""
-        answers = self.constant_answers(train_rows, rows) if train_rows else None
-        if answers is None:
+        """The score under each metric of the answer that is always the same and best under it; {} if there is none.
+
+        The answer is chosen on the training rows. What is reported beside the metrics is scored as the first one.
+        """
+        if not train_rows or self.constant_answers(train_rows, rows) is None:
             return {}
-        found = self.score(answers, [self.reference(row) for row in rows])
+        references = [self.reference(row) for row in rows]
+        scored = {name: self.score(self.constant_answers(train_rows, rows, name), references) for name in self.metrics}
+        found = scored[self.metrics[0]] | {name: found[name] for name, found in scored.items()}
         return {name: value for name, value in found.items() if name != "degenerate"}
 
     def score_records(self, records: list[dict]) -> dict[str, float]:
         """The scores of lines of predictions.jsonl, as `record` wrote them."""
+        return self.score(*self.from_records(records))
+
+    def from_records(self, records: list[dict]) -> tuple[list, list]:
+        """Predictions and references of lines of predictions.jsonl, in the form that `score` takes."""
         predictions, references = zip(*map(self.from_record, records), strict=True)
-        return self.score(list(predictions), list(references))
+        return list(predictions), list(references)
 
     def from_record(self, record: dict) -> tuple[Any, Any]:
-        """(prediction, reference) of a line of predictions.jsonl, in the form that `score` takes."""
+        """(prediction, reference) of one line."""
         return record["prediction"], record["references"][0]
+
+    def tallies(self, metric: str, predictions: list, references: list) -> "Tallies":
+        """A metric as a function of how often each example is drawn, for `lmlab compare`. Here: scored anew each time;
+        a kind of task that knows what each example adds to its metrics says so.
+        """
+        from lmlab.tasks import tallies
+
+        return tallies.recomputed(self, metric, predictions, references)
 
     @property
     def main_metric(self) -> str:
@@ -284,10 +367,13 @@ def content_hash(*parts: Any) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-def is_held_out(row: dict, share: float) -> bool:
-    """Whether a raw row belongs to the held-out share. By content, so that equal rows stay together."""
-    text = [value for column, value in sorted(row.items()) if column not in ("id", "idx")]
-    return content_hash(*text) < share * 2**64
+def not_empty(rows: Iterable[dict], where: str) -> Iterator[dict]:
+    """The rows. Raises UserError when there is none."""
+    rows = iter(rows)
+    if (first := next(rows, None)) is None:
+        raise UserError(f"{where}: the data set is empty, it has no rows")
+    yield first
+    yield from rows
 
 
 def sample(rows: list[dict], limit: int | None) -> list[dict]:

@@ -1,13 +1,17 @@
 """Which of several texts is the right one?"""
 
 from dataclasses import dataclass
+from itertools import chain
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lmlab.errors import UserError
 from lmlab.tasks import metrics as scores
 from lmlab.tasks.base import Task, content_hash, text_of
 from lmlab.tasks.classification import most_frequent, short
+
+if TYPE_CHECKING:
+    from lmlab.tasks.tallies import Tallies
 
 
 @dataclass(kw_only=True)
@@ -101,9 +105,15 @@ class Choice(Task):
             found["degenerate"] = 1.0
         return found
 
-    def constant_answers(self, train_rows: list[dict], rows: list[dict]) -> list[int]:
-        """The place where most right choices stand."""
-        place = most_frequent(row["target"] for row in train_rows)
+    def tallies(self, metric: str, predictions: list[int], references: list[dict[str, Any]]) -> "Tallies":
+        from lmlab.tasks import tallies
+
+        make = tallies.averaged if metric in Choice.known_metrics else tallies.recomputed
+        return make(self, metric, predictions, references)
+
+    def constant_answers(self, train_rows: list[dict], rows: list[dict], metric: str | None = None) -> list[int]:
+        """The place where most right choices stand, whatever the metric."""
+        place = most_frequent(chain.from_iterable(self.reference(row)["right"] for row in train_rows))
         return [min(place, len(row["inputs"]["choices"]) - 1) for row in rows]
 
 

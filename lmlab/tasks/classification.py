@@ -4,11 +4,14 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lmlab.errors import UserError, nearest
 from lmlab.tasks import metrics as scores
 from lmlab.tasks.base import Task
+
+if TYPE_CHECKING:
+    from lmlab.tasks.tallies import Tallies
 
 
 @dataclass(kw_only=True)
@@ -49,14 +52,26 @@ class Classification(Task):
 
     def score(self, predictions: list[str], references: list[str]) -> dict[str, float]:
         """Scores of label names. A prediction that is no label is wrong."""
-        ids = {label: index for index, label in enumerate(self.labels)}
-        predicted = [ids.get(prediction, scores.OTHER) for prediction in predictions]
-        wanted = [ids[reference] for reference in references]
-        return scores.compute(self.metrics, predicted, wanted, scores.CLASS_METRICS)
+        return scores.compute(self.metrics, *self._ids(predictions, references), scores.CLASS_METRICS)
 
-    def constant_answers(self, train_rows: list[dict], rows: list[dict]) -> list[str]:
-        """The most frequent class."""
-        return [self.labels[most_frequent(row["target"] for row in train_rows)]] * len(rows)
+    def tallies(self, metric: str, predictions: list[str], references: list[str]) -> "Tallies":
+        from lmlab.tasks import tallies
+
+        if metric == "accuracy":
+            return tallies.averaged(self, metric, predictions, references)
+        if metric not in scores.CLASS_METRICS:
+            return super().tallies(metric, predictions, references)
+        predicted, wanted = ([[each] for each in ids] for ids in self._ids(predictions, references))
+        return tallies.of_classes(metric, predicted, wanted, self.num_outputs)
+
+    def _ids(self, predictions: list[str], references: list[str]) -> tuple[list[int], list[int]]:
+        ids = {label: index for index, label in enumerate(self.labels)}
+        return [ids.get(prediction, scores.OTHER) for prediction in predictions], [ids[label] for label in references]
+
+    def constant_answers(self, train_rows: list[dict], rows: list[dict], metric: str | None = None) -> list[str]:
+        """Under F1 the positive class: any other scores 0. Else the most frequent one (Matthews: each scores 0)."""
+        is_f1 = (metric or self.metrics[0]) == "f1"
+        return [self.labels[1 if is_f1 else most_frequent(row["target"] for row in train_rows)]] * len(rows)
 
 
 def most_frequent(values: Iterable[int]) -> int:

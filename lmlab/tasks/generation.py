@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lmlab.errors import UserError
 from lmlab.tasks import metrics as scores
 from lmlab.tasks.base import Task, text_of
 from lmlab.tasks.classification import short
+
+if TYPE_CHECKING:
+    from lmlab.tasks.tallies import Tallies
 
 
 @dataclass(kw_only=True)
@@ -49,6 +52,14 @@ class Generation(Task):
     def score(self, predictions: list[str], references: list[list[str]]) -> dict[str, float]:
         available = scores.TEXT_METRICS | {"bleu": partial(scores.bleu, tokenize=self.bleu_tokenize)}
         return scores.compute(self.metrics, predictions, references, available)
+
+    def tallies(self, metric: str, predictions: list[str], references: list[list[str]]) -> "Tallies":
+        from lmlab.tasks import tallies
+
+        if scores.TEXT_PACKAGES.get(metric) == "sacrebleu":
+            return tallies.of_corpus(metric, predictions, references, self.bleu_tokenize)
+        make = tallies.averaged if metric in scores.TEXT_METRICS else tallies.recomputed
+        return make(self, metric, predictions, references)
 
 
 @dataclass(kw_only=True)

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from itertools import zip_longest
-from statistics import fmean
+from statistics import fmean, pstdev
 
 from lmlab.errors import UserError, nearest
 
@@ -101,6 +101,11 @@ def check_packages(names: Sequence[str], packages: Mapping[str, str | None]) -> 
 def is_constant(values: Sequence) -> bool:
     """Whether all values are the same."""
     return len(set(values)) < 2
+
+
+def is_collapsed(predictions: Sequence[float], references: Sequence[float]) -> bool:
+    """Whether the standard deviation of predictions is below 1 % of that of the references."""
+    return pstdev(predictions) < 0.01 * pstdev(references)
 
 
 def _correlation(function, predictions: Sequence[float], references: Sequence[float]) -> float:

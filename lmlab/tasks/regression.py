@@ -3,11 +3,15 @@
 import math
 from dataclasses import dataclass
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 from lmlab.errors import UserError
 from lmlab.tasks import metrics as scores
 from lmlab.tasks.base import Task
 from lmlab.tasks.classification import short
+
+if TYPE_CHECKING:
+    from lmlab.tasks.tallies import Tallies
 
 
 @dataclass(kw_only=True)
@@ -45,12 +49,29 @@ class Regression(Task):
         return row["target"]
 
     def score(self, predictions: list[float], references: list[float]) -> dict[str, float]:
-        """Correlations of predicted and given numbers; a prediction that is no number counts as the smallest one."""
+        """Correlations of predicted and given numbers; a prediction that is no number counts as the smallest one.
+
+        Predictions that hardly differ, beside the references, count as constant: 0, and the flag `degenerate`. A
+        network that has collapsed still gives numbers that differ in their last digits, whose correlation is chance.
+        """
+        return scores.compute(self.metrics, self._numbers(predictions, references), references, scores.VALUE_METRICS)
+
+    def tallies(self, metric: str, predictions: list[float], references: list[float]) -> "Tallies":
+        from lmlab.tasks import tallies
+
+        if metric not in scores.VALUE_METRICS:
+            return super().tallies(metric, predictions, references)
+        return tallies.of_correlation(metric, self._numbers(predictions, references), references)
+
+    def _numbers(self, predictions: list[float], references: list[float]) -> list[float]:
+        """The predictions as they count."""
         is_number = [isinstance(p, int | float) and math.isfinite(p) for p in predictions]
         least = min(references) if self.low is None else self.low
         predictions = [p if fine else least for p, fine in zip(predictions, is_number, strict=True)]
-        return scores.compute(self.metrics, predictions, references, scores.VALUE_METRICS)
+        if scores.is_collapsed(predictions, references):
+            predictions = [predictions[0]] * len(predictions)
+        return predictions
 
-    def constant_answers(self, train_rows: list[dict], rows: list[dict]) -> list[float]:
-        """The mean of the numbers learnt from."""
+    def constant_answers(self, train_rows: list[dict], rows: list[dict], metric: str | None = None) -> list[float]:
+        """The mean of the numbers learnt from; under a correlation each constant scores 0."""
         return [fmean(row["target"] for row in train_rows)] * len(rows)

@@ -2,11 +2,15 @@
 
 import logging
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lmlab.errors import UserError
 from lmlab.tasks import metrics as scores
 from lmlab.tasks.base import Task, text_of
 from lmlab.tasks.classification import short
+
+if TYPE_CHECKING:
+    from lmlab.tasks.tallies import Tallies
 
 METRICS = ("exact_match", "f1")
 
@@ -96,8 +100,14 @@ class SpanExtraction(Task):
             result["degenerate"] = 1.0
         return result
 
-    def constant_answers(self, train_rows: list[dict], rows: list[dict]) -> list[str]:
-        """No answer."""
+    def tallies(self, metric: str, predictions: list[str | dict], references: list[list[str]]) -> "Tallies":
+        from lmlab.tasks import tallies
+
+        make = tallies.averaged if metric in METRICS else tallies.recomputed
+        return make(self, metric, predictions, references)
+
+    def constant_answers(self, train_rows: list[dict], rows: list[dict], metric: str | None = None) -> list[str]:
+        """No answer, the only one that every context allows."""
         return [""] * len(rows)
 
     def from_record(self, record: dict) -> tuple[str, list[str]]:

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from lmlab.errors import UserError
 from lmlab.tasks import metrics as scores
@@ -14,6 +15,9 @@ from lmlab.tasks.classification import (
     most_frequent,
     short,
 )
+
+if TYPE_CHECKING:
+    from lmlab.tasks.tallies import Tallies
 
 ENTITY_METRICS = ("precision", "recall", "f1")
 BIO = re.compile(r"O|[BI]-.+")
@@ -75,21 +79,39 @@ class Tagging(Task):
 
     def score(self, predictions: list[list[str | None]], references: list[list[str]]) -> dict[str, float]:
         """Scores over all words and entities. A word without a prediction (None: cut off by the window) is wrong."""
-        ids = {label: index for index, label in enumerate(self.labels)}
-        for predicted, wanted in zip(predictions, references, strict=True):
-            assert len(predicted) == len(wanted), "a tagging prediction gives every word a label or None"
-        predicted = [ids.get(label, scores.OTHER) for label in chain.from_iterable(predictions)]
-        wanted = [ids[label] for label in chain.from_iterable(references)]
+        predicted, wanted = (list(chain.from_iterable(ids)) for ids in self._ids(predictions, references))
         by_word = [name for name in self.metrics if name not in ENTITY_METRICS]
         found = scores.compute(by_word, predicted, wanted, scores.WORD_METRICS)
         if self._entity_metrics:
             found |= scores.entity_scores(predictions, references)
         return {name: found[name] for name in (*self.metrics, "degenerate") if name in found}
 
-    def constant_answers(self, train_rows: list[dict], rows: list[dict]) -> list[list[str]]:
-        """The most frequent label for every word."""
-        label = self.labels[most_frequent(chain.from_iterable(row["target"] for row in train_rows))]
-        return [[label] * len(row["target"]) for row in rows]
+    def tallies(self, metric: str, predictions: list[list[str | None]], references: list[list[str]]) -> "Tallies":
+        from lmlab.tasks import tallies
+
+        if metric in ENTITY_METRICS:
+            return tallies.of_entities(metric, predictions, references)
+        if metric not in scores.WORD_METRICS:
+            return super().tallies(metric, predictions, references)
+        return tallies.of_classes(metric, *self._ids(predictions, references), self.num_outputs)
+
+    def _ids(self, predictions: list, references: list) -> tuple[list[list[int]], list[list[int]]]:
+        """Class ids of the words of each sentence."""
+        ids = {label: index for index, label in enumerate(self.labels)}
+        for predicted, wanted in zip(predictions, references, strict=True):
+            assert len(predicted) == len(wanted), "a tagging prediction gives every word a label or None"
+        predicted = [[ids.get(label, scores.OTHER) for label in labels] for labels in predictions]
+        return predicted, [[ids[label] for label in labels] for labels in references]
+
+    def constant_answers(self, train_rows: list[dict], rows: list[dict], metric: str | None = None) -> list[list[str]]:
+        """The most frequent label for every word; where entities count, of the labels with which one begins.
+
+        Then each word is an entity of its own, the only constant answer that finds any but whole sentences.
+        """
+        targets = list(chain.from_iterable(row["target"] for row in train_rows))
+        if (metric or self.metrics[0]) in ENTITY_METRICS:
+            targets = [target for target in targets if self.labels[target].startswith("B-")] or targets
+        return [[self.labels[most_frequent(targets)]] * len(row["target"]) for row in rows]
 
     @property
     def _entity_metrics(self) -> list[str]:

@@ -16,7 +16,7 @@ import sys
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -50,8 +50,8 @@ def find(
         name: the data set's folder in `data_dir`.
         split: "train", "validation", "test", or any other name that the data set uses for a part of it.
         data_dir: folder of the local data sets, or None.
-        hub: the data set's name on the hub, or a mapping with `path` and, where needed, `config`, `revision`
-            and `splits` (our name -> the hub's); None when the hub does not have it.
+        hub: the data set's name on the hub, or a mapping with `path` and, where needed, `config` ("*": all, one
+            after the other), `revision` and `splits` (our name -> the hub's); None when the hub does not have it.
         fields: columns that each row must have.
         streaming: read from the hub while it downloads, instead of storing the data set first.
 
@@ -143,19 +143,21 @@ def _read_jsonl(path: Path, fields: Collection[str]) -> Iterator[dict[str, Any]]
 
 
 def _read_table(path: Path, fields: Collection[str]) -> Iterator[dict[str, Any]]:
-    """Rows of a file whose first line names the columns; `,`, `;` or a tab between them, `"` around values."""
-    lines = read_lines(path)
-    header = next(lines, "")
+    """Rows of a file whose first line names the columns; `,`, `;` or a tab between them, `"` around values.
+
+    Blank lines are no rows.
+    """
+    header = next((line for line in read_lines(path) if line.strip()), "")
     bare = re.sub(r'"[^"]*"', "", header)
     delimiter = "\t" if ".tsv" in path.suffixes else max(",;\t", key=bare.count)
     csv.field_size_limit(2**31 - 1)  # the module's own limit is shorter than long documents
-    reader = csv.reader((line + "\n" for line in chain([header], lines)), delimiter=delimiter, strict=True)
+    reader = csv.reader((line + "\n" for line in read_lines(path)), delimiter=delimiter, strict=True)
+    records = (values for values in reader if values and not (len(values) == 1 and values[0].isspace()))
     try:
-        columns = next(reader)
+        columns = next(records, [])
+        check_different(columns, f"{path}")
         check_fields(columns, fields, f"{path}")
-        for values in reader:
-            if not values:
-                continue
+        for values in records:
             if len(values) != len(columns):
                 found = f"{len(values)} values for {len(columns)} columns"
                 wish = f"a value with {delimiter!r} in it must stand in quotes"
@@ -171,6 +173,7 @@ def _read_parquet(path: Path, fields: Collection[str]) -> Iterator[dict[str, Any
 
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
+            check_different(file.schema_arrow.names, f"{path}")
             check_fields(file.schema_arrow.names, fields, f"{path}")
             for batch in file.iter_batches(batch_size=1000):
                 yield from batch.to_pylist()
@@ -183,6 +186,12 @@ def check_fields(row: Collection[str], fields: Iterable[str], where: str) -> Non
     for field in fields:
         if field not in row:
             raise UserError(f"{where}: no field '{field}'; there are: {', '.join(row)}{nearest(field, row)}")
+
+
+def check_different(columns: list[str], where: str) -> None:
+    """Raise UserError when two columns bear one name, of which a row would hold the last one only."""
+    if twice := next((name for name in columns if name and columns.count(name) > 1), None):
+        raise UserError(f"{where}: two columns are called '{twice}'; give each its own name")
 
 
 def read_lines(path: str | Path) -> Iterator[str]:
@@ -329,6 +338,8 @@ def hub_address(hub: str | Mapping[str, Any]) -> tuple[str, str | None, str | No
 def open_hub(path: str, config: str | None, revision: str | None, streaming: bool = False) -> Any:
     """Return the hub's data set, {split: data set}; from the cache of `datasets` where it is stored already.
 
+    With the config "*" a split holds the rows of all configs, one after the other.
+
     Raises:
         UserError: it cannot be reached, does not exist, or has no such config.
     """
@@ -338,7 +349,11 @@ def open_hub(path: str, config: str | None, revision: str | None, streaming: boo
     if reason:
         _stay_offline()
     try:
-        return datasets.load_dataset(path, config, revision=revision, streaming=streaming)
+        if config != "*":
+            return datasets.load_dataset(path, config, revision=revision, streaming=streaming)
+        names = datasets.get_dataset_config_names(path, revision=revision)
+        parts = [datasets.load_dataset(path, name, revision=revision, streaming=streaming) for name in names]
+        return {split: datasets.concatenate_datasets([part[split] for part in parts]) for split in parts[0]}
     except Exception as error:  # every library below has its own errors; all mean that the data cannot be had
         detail = " ".join(str(error).split())[:300]
         raise UserError(reason or f"{type(error).__name__}: {detail}") from error

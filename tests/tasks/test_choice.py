@@ -86,6 +86,12 @@ def test_the_constant_choice_is_the_most_frequent_place_even_where_there_are_few
     assert task.baseline(train, rows) == {"accuracy": 0.5}
 
 
+def test_the_constant_place_counts_all_right_choices():
+    task = choice(choices=["list"])
+    train = parsed(task, *({"premise": "p", "list": ["x", "y", "z"], "label": label} for label in (["x", "z"], 1, 2)))
+    assert task.constant_answers(train, train) == [2, 2, 2]
+
+
 def test_entities_of_record_are_read_from_their_places():
     task = Record(
         name="r", source="r", fields=["passage", "query"], choices=["entities"], target="answers", metrics=["f1"],

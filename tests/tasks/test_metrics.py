@@ -9,6 +9,7 @@ from sklearn import metrics as reference
 
 from lmlab.errors import UserError
 from lmlab.tasks import metrics
+from lmlab.tasks.regression import Regression
 from lmlab.tasks.span import SpanExtraction
 from lmlab.tasks.tagging import Tagging
 
@@ -54,6 +55,19 @@ def test_correlations_equal_scipy():
 def test_constant_predictions_score_0_and_are_flagged(name, predictions, references, wanted):
     available = metrics.CLASS_METRICS | metrics.VALUE_METRICS
     assert metrics.compute([name], predictions, references, available) == {name: wanted, "degenerate": 1.0}
+
+
+def test_numbers_that_hardly_differ_are_constant():
+    """A network that has collapsed gives numbers that differ in their last digits, and may correlate by chance."""
+    task = Regression(name="r", source="r", fields=["t"], metrics=["pearson", "spearman"], low=0, high=5)
+    references = [0.0, 1.0, 2.5, 4.0, 5.0]
+    for spread, is_constant in ((1e-9, True), (5e-5, True), (9e-3, True), (1.1e-2, False), (1.0, False)):
+        predictions = [2.5 + spread * reference for reference in references]
+        perfect = {"pearson": pytest.approx(1), "spearman": pytest.approx(1)}
+        collapsed = {"pearson": 0, "spearman": 0, "degenerate": 1}
+        assert task.score(predictions, references) == (collapsed if is_constant else perfect)
+    assert "degenerate" not in task.score([2.5], [3.0])
+    assert task.score([1.0, 2.0], [3.0, 3.0]) == {"pearson": 0, "spearman": 0}
 
 
 @pytest.mark.filterwarnings("error")

@@ -50,6 +50,27 @@ def test_without_a_validation_file_a_share_is_held_out(tmp_path):
     assert sum(sizes) == 200 and 5 < sizes[1] < 40
 
 
+def test_a_few_rows_of_which_none_is_held_out_are_told_from_an_empty_file(tmp_path):
+    path = write(tmp_path / "a.csv", "text,stars\n" + "one text,1\none text,2\n" * 10)
+    told = r"a\.csv: none of 20 rows fell into the held-out 10 %.*with task\.validation=FILE, or raise task\.held_out"
+    with pytest.raises(UserError, match=told):
+        reviews(path).rows("validation")
+    assert len(reviews(path).rows("train")) == 20
+
+
+def test_scoring_the_very_rows_that_are_learnt_is_told(tmp_path, caplog, monkeypatch):
+    path = write(tmp_path / "a.csv", "text,stars\nx,1\ny,2\n")
+    monkeypatch.chdir(tmp_path)
+    task = reviews(path, validation="a.csv")
+    task.rows("train")
+    assert not caplog.messages
+    task.rows("validation")
+    assert "task.validation is task.train" in caplog.text
+    caplog.clear()
+    reviews(path, validation=str(write(tmp_path / "b.csv", "text,stars\nx,1\n"))).rows("validation")
+    assert not caplog.messages
+
+
 def test_labels_of_words_and_numbers_without_limits(tmp_path):
     path = write(tmp_path / "a.jsonl", '{"words": ["a", "b"], "tags": ["O", "B-x"], "n": -1e9}\n' * 2)
     files = {"train": str(path), "validation": str(path)}
@@ -74,6 +95,10 @@ def test_labels_of_words_and_numbers_without_limits(tmp_path):
         ("a.csv", 'text,stars\n"x" y,1\n', r"a\.csv, line 2: broken table"),
         ("a.csv", 'text,stars\n"x,1\ny,2', r"a\.csv, line 3: broken table"),
         ("a.csv", "text,stars\nx,1\n", r"labels must be two or more different names, not \['1'\]"),
+        ("a.csv", "text,stars\n", r"a\.csv: the data set is empty, it has no rows"),
+        ("a.csv", "", r"a\.csv: the data set is empty, it has no rows"),
+        ("a.jsonl", "\n", r"a\.jsonl: the data set is empty, it has no rows"),
+        ("a.csv", "text,text,stars\nx,y,1\n", r"a\.csv: two columns are called 'text'"),
         ("a.jsonl", '{"text": "x", "stars": 1}\n{"text": "y" "stars": 2}\n', r"a\.jsonl, line 2: broken JSON"),
         ("a.xlsx", "", r"task\.train=.*a\.xlsx: the suffix must be one of \.csv"),
     ],

@@ -75,6 +75,59 @@ def test_without_a_validation_split_a_fixed_share_of_the_training_rows_is_held_o
     assert {row["inputs"]["text"] for row in task.rows("validation")} <= held_out
 
 
+def test_rows_on_one_passage_and_rows_of_one_text_stay_together(tmp_path):
+    rows = [{"text": f"text {i // 5}", "label": i % 2} for i in range(500)]
+    put(tmp_path, "mood", "train", rows)
+    questions = [{"question": f"Who {i}?", "context": f"It was Ann, number {i // 5}."} for i in range(500)]
+    put(tmp_path, "qa", "train", [row | {"answers": {"text": ["Ann"], "answer_start": [7]}} for row in questions])
+    for task, column in ((sentiment(tmp_path), "text"), (answers(tmp_path), "context")):
+        train, held_out = ([row["inputs"][column] for row in task.rows(split)] for split in ("train", "validation"))
+        assert len(train) + len(held_out) == 500 and 10 < len(held_out) < 90
+        assert not set(train) & set(held_out)
+
+
+def test_a_split_that_gets_no_row_is_told_from_an_empty_source(tmp_path):
+    put(tmp_path, "mood", "train", [{"text": "one text", "label": 1}] * 20)
+    empty = r"none of 20 rows fell into the held-out 10 %.*/mood/validation\.jsonl, or raise the share"
+    with pytest.raises(UserError, match=empty):
+        sentiment(tmp_path).rows("validation")
+    with pytest.raises(UserError, match=r"all of 20 rows fell into the held-out 99\.9 %.*or lower the share"):
+        sentiment(tmp_path, held_out=0.999).rows("train")
+    put(tmp_path, "mood", "train", [])
+    for read in (sentiment(tmp_path).rows, lambda split: next(sentiment(tmp_path).raw_rows(split))):
+        for split in ("train", "validation"):
+            with pytest.raises(UserError, match="mood/train: the data set is empty, it has no rows"):
+                read(split)
+    put(tmp_path, "mood", "train", [{"text": "one text", "label": -1}])
+    with pytest.raises(UserError, match="no row is left; each lacks a label"):
+        sentiment(tmp_path, no_label=-1, evaluation_splits=["a", "b"]).rows("train")
+
+
+def test_training_rows_are_divided_by_what_they_read(tmp_path):
+    task = answers(tmp_path)
+    inputs = [{"question": f"Who {i}?", "context": f"It was Ann, number {i // 5}."} for i in range(500)]
+    rows = [{"id": str(i), "inputs": each, "target": None} for i, each in enumerate(inputs)]
+    learn, judge = task.split_training(rows, 0.1)
+    assert len(learn) + len(judge) == 500 and 50 <= len(judge) < 55
+    assert not {row["inputs"]["context"] for row in learn} & {row["inputs"]["context"] for row in judge}
+    assert [learn, judge] == [sorted(part, key=lambda row: int(row["id"])) for part in (learn, judge)]
+    assert (learn, judge) == task.split_training(rows, 0.1) != task.split_training(rows, 0.1, salt="another")
+    backwards = task.split_training(rows[::-1], 0.1)
+    assert backwards[1] == judge[::-1]  # whatever order the rows stand in
+    held_out = [row for row in rows if task._is_held_out(row["inputs"])]
+    assert held_out and sum(row in judge for row in held_out) < len(held_out) / 2
+
+
+def test_a_few_training_rows_are_divided_and_a_single_text_is_refused(tmp_path):
+    task = sentiment(tmp_path)
+    few = [{"id": str(i), "inputs": {"text": f"text {i}"}, "target": 0} for i in range(2)]
+    for share in (0.001, 0.999):
+        assert [len(part) for part in task.split_training(few, share)] == [1, 1]
+    for rows in ([], few[:1], few[:1] * 9):
+        with pytest.raises(UserError, match=r"'mood': \d training rows with [01] different texts cannot be divided"):
+            task.split_training(rows, 0.1)
+
+
 def test_limits_are_nested_and_fixed(tmp_path):
     put(tmp_path, "mood", "train", [{"text": f"text {i}", "label": 0} for i in range(50)])
     put(tmp_path, "mood", "validation", [{"text": "t", "label": 0}])
@@ -237,6 +290,26 @@ def test_baselines_are_the_scores_of_constant_answers(tmp_path):
     assert number.baseline([{"target": 1.0}], [{"target": 2.0}, {"target": 3.0}]) == {"pearson": 0.0}
     gold = [{"target": {"text": texts}} for texts in ([], ["Ann"])]
     assert answers(tmp_path, unanswerable=True).baseline(gold, gold)["f1"] == 50.0
+
+
+def test_a_baseline_is_the_constant_answer_that_is_best_under_its_metric(tmp_path):
+    mood = sentiment(tmp_path, metrics=["f1", "accuracy", "macro_f1", "matthews"])
+    train, rows = ([{"target": label} for label in labels] for labels in ([0] * 63 + [1] * 37, [0] * 5 + [1] * 3))
+    expected = {"f1": 2 * 3 / (8 + 3), "accuracy": 5 / 8, "macro_f1": (2 * 5 / (8 + 5)) / 2, "matthews": 0}
+    assert mood.baseline(train, rows) == pytest.approx(expected)
+    for metric, found in mood.baseline(train, train).items():  # no other class would be better
+        references = [mood.reference(row) for row in train]
+        assert found == max(mood.score([label] * 100, references)[metric] for label in mood.labels)
+
+
+def test_the_baseline_of_entities_answers_with_one(tmp_path):
+    pytest.importorskip("seqeval")
+    labels = ["O", "B-X", "I-X", "B-Y"]
+    task = Tagging(name="n", source="n", fields=["t"], labels=labels, metrics=["f1", "accuracy"])
+    rows = [{"target": [0, 0, 3, 0]}, {"target": [1, 2, 0]}, {"target": [3, 0, 0]}]
+    # Each of 10 words is a Y: two of three entities are found. Of the words 6 are outside.
+    assert task.baseline(rows, rows) == {"f1": pytest.approx(2 * 2 / (10 + 3)), "accuracy": 0.6}
+    assert task.baseline([{"target": [0]}], rows)["f1"] == 0
 
 
 @pytest.mark.parametrize(

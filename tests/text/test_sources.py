@@ -141,3 +141,37 @@ def test_the_hub_is_read_by_split_and_field(monkeypatch):
 def test_a_folder_of_files_is_a_hub_name_too(tmp_path, offline):
     write(tmp_path / "tiny" / "train.jsonl", "\n".join(json.dumps(row) for row in ROWS))
     assert list(sources.find("other", "train", None, hub=str(tmp_path / "tiny"), streaming=True)) == ROWS
+
+
+def test_all_configs_of_a_hub_data_set_are_read_one_after_the_other(tmp_path, offline):
+    names = {"b_first": ["one", "two"], "a_second": ["three"]}
+    for name, texts in names.items():
+        write(tmp_path / "pairs" / name / "train.jsonl", "\n".join(json.dumps({"text": text}) for text in texts))
+    configs = "".join(f"- config_name: {name}\n  data_files: {name}/train.jsonl\n" for name in names)
+    write(tmp_path / "pairs" / "README.md", f"---\nconfigs:\n{configs}---\n")
+    hub = {"path": str(tmp_path / "pairs"), "config": "*", "splits": {"test": "train"}}
+    rows = [row["text"] for row in sources.find("other", "test", None, hub=hub)]
+    assert sorted(rows) == ["one", "three", "two"] and rows.index("two") == rows.index("one") + 1
+    assert [row["text"] for row in sources.find("other", "test", None, hub=hub | {"config": "a_second"})] == ["three"]
+
+
+def test_blank_lines_of_a_table_are_no_rows_and_places_still_fit(tmp_path):
+    path = write(tmp_path / "a.csv", "\n   \ntext;label\n \nx;1\n\t\n\ny;2\n  ")
+    assert list(sources.read(path)) == [{"text": "x", "label": "1"}, {"text": "y", "label": "2"}]
+    with pytest.raises(UserError, match=r"a\.csv, line 4: 3 values for 2 columns"):
+        list(sources.read(write(tmp_path / "a.csv", "text,label\n \nx,1\nx,1,2\n")))
+    assert list(sources.read(write(tmp_path / "a.csv", 'text\n""\nx\n'))) == [{"text": ""}, {"text": "x"}]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+def test_two_columns_of_one_name_are_refused(tmp_path, name):
+    if name == "a.csv":
+        write(tmp_path / name, "text,text,label\nx,y,1\n")
+    else:
+        import pyarrow
+        import pyarrow.parquet
+
+        table = pyarrow.Table.from_arrays([pyarrow.array(["x"]), pyarrow.array(["y"])], names=["text", "text"])
+        pyarrow.parquet.write_table(table, tmp_path / name)
+    with pytest.raises(UserError, match=r"a\.\w+: two columns are called 'text'"):
+        list(sources.read(tmp_path / name))

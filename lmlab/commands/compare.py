@@ -10,6 +10,9 @@ import argparse
 import os
 import re
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:  # what reads and shows runs is imported once the words are un
     from lmlab.tasks.base import Task
 
 OPTIONS = ("metric", "paired", "against", "resamples", "format", "html")
+PATIENCE = 1.0  # seconds of silence before a line tells what takes so long
 
 
 class Parser(argparse.ArgumentParser):
@@ -101,26 +105,66 @@ def write_html(path: Path, tables: "list[Table]") -> None:
 
 
 def add_tests(tables: "list[Table]", options: argparse.Namespace, asked: bool) -> None:
-    """Hold the rows of each table against each other. Not `asked`: only where there are just two, and quietly.
+    """Hold the rows of each table against each other. Not `asked`: only where there are just two; a note says why not.
 
     Raises:
         UserError: tests were asked for, and there is nothing that can be tested.
     """
-    from rich.console import Console
-
     from lmlab.runs.compare import test
 
     references = _references(tables, options.against) if options.against else [None] * len(tables)
     for table, reference in zip(tables, references, strict=True):
         finished = [row for row in table.rows if row.status == "finished"]
-        if len(finished) < 2 or (options.against and reference is None) or (not asked and len(finished) > 2):
-            continue
-        with Console(stderr=True).status(f"{table.title}: drawing examples anew {options.resamples} times"):
-            tests = test(finished, table.metrics, question, reference, options.resamples)
-        table.tests = tests if asked or all(each.found for each in tests) else []
+        if not asked and (why := _why_not_two(finished)):
+            table.notes.append(f"not tested: {why}")
+        elif len(finished) > 1 and (reference or not options.against):
+            with telling(f"{table.title}: drawing examples anew {options.resamples} times"):
+                table.tests = test(finished, table.metrics, question, reference, options.resamples)
+    correct_suites(tables)
     found = [each for table in tables for each in table.tests]
     if asked and not any(each.found for each in found):
         raise UserError(f"No difference can be tested. {_why_none(tables, [each.problem for each in found])}")
+
+
+def _why_not_two(finished: "list[Row]") -> str:
+    """Why the finished rows of two folders are not tested unasked; "" if they are."""
+    if len(finished) == 2:
+        return ""
+    if len(finished) > 2:
+        return f"{len(finished)} rows; paired=true holds each against the best one"
+    if len({entry.arm for row in finished for entry in row.entries}) > 1:
+        return "both folders hold the same experiment, one row; paired=true keeps them apart"
+    return "it takes two finished rows of one command and task"
+
+
+def correct_suites(tables: "list[Table]") -> None:
+    """Correct the tests of a suite's tasks for the number of all of them, not for each task by itself."""
+    from lmlab.runs.compare import correct
+
+    suites = [entry.run.path.absolute() for table in tables if table.is_suite for entry in _entries(table)]
+    parts = [table for table in tables if not table.is_suite and all(_in_one(suites, each) for each in _entries(table))]
+    tests = [(table, each) for table in parts for each in table.tests if each.found]
+    families = {(table.title, each.metric): each.family for table, each in tests}
+    correct([each for _, each in tests], sum(families.values()))
+
+
+def _entries(table: "Table") -> "list[Entry]":
+    return [entry for row in table.rows for entry in row.entries]
+
+
+def _in_one(folders: list[Path], entry: "Entry") -> bool:
+    return any(_inside(folder, entry) for folder in folders)
+
+
+@contextmanager
+def telling(what: str) -> Iterator[None]:
+    """Say on standard error what takes so long, if it does."""
+    timer = threading.Timer(PATIENCE, print, [what], {"file": sys.stderr, "flush": True})
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _references(tables: "list[Table]", against: str) -> "list[Row | None]":
@@ -175,8 +219,8 @@ def question(entry: "Entry", metric: str) -> "Question":
     file, bare = f"predictions-{other}.jsonl" if other else "predictions.jsonl", name.removesuffix(ending)
     if bare not in task.metrics:
         raise ValueError(f"{metric} does not follow from predictions, only {', '.join(task.metrics)}")
-    task.metrics = [bare]  # the others need not be computed a thousand times
-    return Question(file, split if ending else None, lambda lines: task.score_records(lines)[bare])
+    task.metrics = [bare]  # the others need not be computed
+    return Question(file, split if ending else None, lambda lines: task.tallies(bare, *task.from_records(lines)))
 
 
 def _evaluated_on(entry: "Entry") -> list[str]:
@@ -211,8 +255,9 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
         description="A table of runs, best first: the config keys that differ (only those), the metric, "
         "tokens/s, time and parameters. Runs that differ only in their seed make one row: mean ± half of its 95 % "
-        "interval, and the best seed. The score of the best constant answer (baseline) stands beside. Whether two "
-        "rows differ by more than noise is tested on their predictions, with seeds and examples both counted as noise.",
+        "interval, and the best seed. The score of an answer that is always the same (baseline) stands beside. A suite "
+        "has a table of its own, with its averages. Whether two rows differ by more than noise is tested on their "
+        "predictions, with seeds and examples both counted as noise.",
         epilog="examples: lmlab compare | lmlab compare outputs/pretrain metric=perplexity | "
         "lmlab compare RUN RUN paired=true | lmlab compare RUN RUN format=json",
     )

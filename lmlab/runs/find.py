@@ -24,12 +24,27 @@ def is_run(path: Path) -> bool:
 def runs(root: str | os.PathLike | None = None) -> list[RunFolder]:
     """All runs at or under a folder (default: `outputs`), newest first, with jobs of sweeps and single seeds.
 
-    A folder that holds runs, such as that of several seeds, is not listed beside them.
+    A folder that tells of several runs, such as that of several seeds, is not listed beside them.
     """
-    paths = list(_run_paths(Path(root) if root is not None else outputs_root()))
+    paths = list(_run_paths(root))
     above = {parent for path in paths for parent in path.parents}
     found = (RunFolder(path) for path in paths if path not in above)
-    return sorted(found, key=RunFolder.started, reverse=True)
+    return sorted((run for run in found if not tells_of_several(run)), key=RunFolder.started, reverse=True)
+
+
+def gatherings(root: str | os.PathLike | None = None) -> list[RunFolder]:
+    """All folders at or under `root` (default: `outputs`) that tell of several runs: seeds of a task, a suite."""
+    return [folder for folder in map(RunFolder, _run_paths(root)) if tells_of_several(folder)]
+
+
+def tells_of_several(folder: RunFolder) -> bool:
+    """Whether a folder holds statistics of several runs, and no run of its own. The runs may lie elsewhere."""
+    if (folder.path / "config.yaml").exists():
+        return False
+    try:
+        return bool(folder.read_summary()["statistics"])
+    except ValueError:
+        return False
 
 
 def latest(predicate: Predicate | None = None, root: str | os.PathLike | None = None) -> RunFolder | None:
@@ -98,8 +113,8 @@ def interrupted(config_hash: str, root: str | os.PathLike | None = None) -> RunF
     return None
 
 
-def _run_paths(root: Path) -> Iterator[Path]:
-    for folder, subfolders, files in os.walk(root):
+def _run_paths(root: str | os.PathLike | None) -> Iterator[Path]:
+    for folder, subfolders, files in os.walk(root if root is not None else outputs_root()):
         subfolders[:] = [name for name in subfolders if name != "checkpoints" and not name.startswith(".")]
         if MARKS & set(files):
             yield Path(folder)
@@ -162,4 +177,6 @@ def _not_a_run(path: Path, reference: str | os.PathLike) -> str:
             return f"{reference} is a part of a run, not a run: give {parent}."
     if path.is_file():
         return f"{reference} is a file, not the folder of a run."
+    if is_run(path):
+        return f"{reference} tells of several runs, which do not lie in it: `lmlab compare` lists the runs there are."
     return f"{reference} is not a run, nor does it hold one: there is no summary.json in it."

@@ -190,7 +190,7 @@ class RunFolder:
         return {key: found.get(key) for key in SUMMARY_KEYS}
 
     def predictions(self, name: str = "predictions.jsonl") -> list[dict]:
-        """The lines of a file of predictions, without the inputs. Raises ValueError when it cannot be read."""
+        """The lines of a file of predictions. Raises ValueError when it cannot be read."""
         try:
             with open(self.path / name, encoding="utf-8") as file:
                 lines = [json.loads(line) for line in file]
@@ -198,7 +198,7 @@ class RunFolder:
             raise ValueError(f"{name}: {_reason(error)}") from error
         if not all(isinstance(line, dict) and {"id", "prediction", "references"} <= line.keys() for line in lines):
             raise ValueError(f"{name}: a line without id, prediction or references")
-        return [{key: value for key, value in line.items() if key != "inputs"} for line in lines]
+        return lines
 
     def environment(self) -> dict:
         """environment.json, or {} when there is none."""

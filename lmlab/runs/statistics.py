@@ -9,14 +9,12 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, Protocol
 
 LEVEL = 0.95  # of every interval; a difference is said to be shown at p < 1 - LEVEL
 RESAMPLES = 500  # of the examples: a standard error is then good to 3 % (1 / sqrt(2 * 500))
 FEWEST_EXAMPLES = 10  # a standard error from fewer is worth nothing
 LOWER_IS_BETTER = ("loss", "perplexity", "bits_per_byte", "error", "seconds")  # also behind a _ or a dot
-
-Score = Callable[[list], float]  # a metric of some examples, whatever they are
 
 
 def lower_is_better(metric: str) -> bool:
@@ -64,6 +62,18 @@ def half_interval(values: Sequence[float]) -> float | None:
 # ---------------------------------------------------------------- two groups of runs
 
 
+class Answers(Protocol):
+    """What one run answered, as far as a metric of it goes.
+
+    Attributes:
+        score: the metric where example i is drawn counts[i] times; `counts` are whole numbers, (examples,).
+        singles: the metric of every single example, (examples,), if the metric is their mean; None if it is not.
+    """
+
+    score: Callable[[Any], float]
+    singles: Any
+
+
 @dataclass(frozen=True)
 class Difference:
     """How the first of two groups of runs differs from the second.
@@ -74,7 +84,7 @@ class Difference:
         p: probability of an effect at least so large where there is none. McNemar's where that test fits.
         seeds: of the first and of the second; the same ones where `paired`.
         paired: whether runs of the same seed were held against each other.
-        examples: number of examples that all runs were scored on.
+        examples: number of examples that all runs were scored on; None if their noise is not counted.
         resamples: how often the examples were drawn anew.
         exact: a test without any assumption on how scores are distributed, {"test", "p", ...}, where there is one.
     """
@@ -84,18 +94,27 @@ class Difference:
     p: float
     seeds: tuple[list, list]
     paired: bool
-    examples: int
+    examples: int | None
     resamples: int
     exact: dict[str, Any] | None
 
     @property
     def over_seeds(self) -> bool:
-        """Whether the noise of seeds could be measured: two runs at least on either side."""
-        return min(map(len, self.seeds)) > 1
+        """Whether the noise of seeds is counted: several runs on a side."""
+        return max(map(len, self.seeds)) > 1
+
+    @property
+    def one_against_several(self) -> bool:
+        """Whether a single run is taken to be as noisy as the runs on the other side."""
+        return self.over_seeds and min(map(len, self.seeds)) == 1
 
 
 def difference(
-    first: Mapping[Any, list], second: Mapping[Any, list], score: Score, resamples: int = RESAMPLES, seed: int = 0
+    first: Mapping[Any, Answers],
+    second: Mapping[Any, Answers],
+    examples: int,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> Difference:
     """Whether two groups of runs differ, with seeds and examples both taken as drawn at random.
 
@@ -105,27 +124,60 @@ def difference(
     analysis of several readers of the same cases (Obuchowski & Rockette 1995; Hillis 2007, doi:10.1002/sim.2532; 2014,
     doi:10.1002/sim.5926 for unpaired readers), with runs as the readers. With three seeds that differ, a bootstrap of
     seeds and examples finds a difference in one of five comparisons of a model with itself; this does in one of twenty.
-    With one run on a side only the examples are noise, and nothing is said of other seeds.
+
+    Runs are paired by seed if both groups have the same seeds. A single run is taken to be as noisy as the runs of the
+    other group. With one run in each only the examples are noise, and nothing is said of other seeds.
 
     Args:
-        first: seed -> the examples with a run's answers, in the same order in all runs. Same seeds are paired.
-        score: the metric of a list of such examples.
+        first: seed -> a run's answers, to the same examples in all runs.
 
     Raises:
         ValueError: there are fewer than two examples.
     """
     import numpy as np
 
-    examples = len(next(iter(first.values())))
     if examples < 2:
         raise ValueError(f"a difference takes several examples, not {examples}")
-    first, second, paired = _matched(first, second)
-    runs, count = [*first.values(), *second.values()], len(first)
-    scores = np.array([score(run) for run in runs])
-    singles = example_scores(score, runs)
-    covariance = np.atleast_2d(np.cov(_resampled(score, runs, singles, resamples, seed), rowvar=False))
-    effect = float(np.round(scores[:count].mean() - scores[count:].mean(), 12))  # sums in another order are no effect
-    variance, freedom = _variance(scores, covariance, count, paired, examples)
+    runs = _side_by_side(first, second)
+    scores = [run.score(np.ones(examples, dtype=int)) for run in runs]
+    singles = None if any(run.singles is None for run in runs) else np.stack([run.singles for run in runs])
+    covariance = np.cov(_resampled(runs, examples, resamples, seed), rowvar=False)
+    return _difference(first, second, np.array(scores), covariance, singles, examples, resamples)
+
+
+def difference_of_scores(first: Mapping[Any, float], second: Mapping[Any, float]) -> Difference:
+    """Whether two groups of runs differ, by nothing but their scores: Student's t over seeds (paired, or Welch's).
+
+    Args:
+        first: seed -> score.
+
+    Raises:
+        ValueError: there is one run in each group.
+    """
+    import numpy as np
+
+    if max(len(first), len(second)) < 2:
+        raise ValueError("one run on each side, and its noise shows only between runs")
+    scores = np.array(_side_by_side(first, second))
+    return _difference(first, second, scores, np.zeros((len(scores), len(scores))), None, None, 0)
+
+
+def _side_by_side(first: Mapping, second: Mapping) -> list:
+    """The runs of both groups; those of the second in the order of the first where they are paired."""
+    return [*first.values(), *(second[seed] for seed in (first if _paired(first, second) else second))]
+
+
+def _paired(first: Mapping, second: Mapping) -> bool:
+    return first.keys() == second.keys()
+
+
+def _difference(
+    first: Mapping, second: Mapping, scores, covariance, singles, examples: int | None, resamples: int
+) -> Difference:
+    """The difference of two groups, whose scores (runs,), covariances and single scores stand side by side."""
+    count, paired = len(first), _paired(first, second)
+    effect = float((scores[:count].mean() - scores[count:].mean()).round(12))  # sums in another order are no effect
+    variance, freedom = _variance(scores, covariance, count, paired, (examples or 2) - 1)
     exact = _exact(scores, singles, count, paired)
     p = exact["p"] if exact and exact["test"] == "McNemar" else _t_test(effect, variance, freedom)
     half = _t_quantile(freedom) * math.sqrt(variance)
@@ -133,75 +185,54 @@ def difference(
     return Difference(effect, (effect - half, effect + half), p, seeds, paired, examples, resamples, exact)
 
 
-def _matched(first: Mapping, second: Mapping) -> tuple[Mapping, Mapping, bool]:
-    """The runs to hold against each other, and whether by seed: if two seeds are shared, or one run's only seed is."""
-    shared = [seed for seed in first if seed in second]
-    if len(shared) > 1 or (shared and min(len(first), len(second)) == 1):
-        return {seed: first[seed] for seed in shared}, {seed: second[seed] for seed in shared}, True
-    return first, second, False
-
-
-def _variance(scores, covariance, count: int, paired: bool, examples: int) -> tuple[float, float]:
+def _variance(scores, covariance, count: int, paired: bool, freedom: int) -> tuple[float, float]:
     """Variance of the difference of the two means, and its degrees of freedom.
 
     Args:
         scores: (runs,), those of the first group ahead.
         covariance: (runs, runs), over the resamples of the examples.
         count: runs of the first group.
+        freedom: degrees of freedom of what the examples add, if they add anything.
     """
     import numpy as np
 
-    others = len(scores) - count
-    if min(count, others) == 1:  # no noise of seeds to be measured
-        weights = np.r_[np.full(count, 1 / count), np.full(others, -1 / others)]
-        return float(weights @ covariance @ weights), examples - 1
+    if len(scores) == 2:  # no noise of seeds to be measured
+        return float(covariance.trace() - 2 * covariance[0, 1]), freedom
     if paired:
         minus = np.hstack([np.eye(count), -np.eye(count)])
         groups, between = [(minus @ scores, minus @ covariance @ minus.T)], 0.0
     else:
         parts = slice(None, count), slice(count, None)
         groups, between = [(scores[part], covariance[part, part]) for part in parts], covariance[parts].mean()
-    common = [_mean_off_diagonal(block) for _, block in groups]
-    terms = [(max(sum(common) - 2 * between, 0.0), examples - 1)]
-    for (values, block), shared in zip(groups, common, strict=True):
-        # Not below what examples alone do to a single run: few seeds may agree by chance.
-        spread = max(values.var(ddof=1), block.diagonal().mean() - shared)
-        terms.append((spread / len(values), len(values) - 1))
+    sizes = [len(values) for values, _ in groups]
+    measured = [_noise(*group) for group in groups if len(group[0]) > 1]
+    if len(measured) < len(groups):  # a single run is as noisy as the runs of the other group
+        ((spread, shared),) = measured
+        common, own = 2 * shared, [(spread * sum(1 / size for size in sizes), max(sizes) - 1)]
+    else:
+        common = sum(shared for _, shared in measured)
+        own = [(spread / size, size - 1) for (spread, _), size in zip(measured, sizes, strict=True)]
+    terms = [(max(common - 2 * between, 0.0), freedom), *own]
     variance = sum(term for term, _ in terms)
-    spent = sum(term**2 / freedom for term, freedom in terms)
-    return float(variance), float(variance**2 / spent) if spent else examples - 1
+    spent = sum(term**2 / each for term, each in terms)
+    return float(variance), float(variance**2 / spent) if spent else freedom
 
 
-def _mean_off_diagonal(block) -> float:
-    return float((block.sum() - block.trace()) / (block.size - len(block)))
+def _noise(scores, covariance) -> tuple[float, float]:
+    """Of one group of runs: the variance that each has for itself, and the covariance of two on the same examples."""
+    shared = float((covariance.sum() - covariance.trace()) / (covariance.size - len(covariance)))
+    # Not below what examples alone do to a single run: few seeds may agree by chance.
+    return max(scores.var(ddof=1), covariance.diagonal().mean() - shared), shared
 
 
-def _resampled(score: Score, runs: list[list], singles, resamples: int, seed: int):
+def _resampled(runs: Sequence[Answers], examples: int, resamples: int, seed: int):
     """The scores of all runs on each resample of the examples: (resamples, runs)."""
     import numpy as np
 
-    generator, examples, found = np.random.default_rng(seed), len(runs[0]), []
-    for _ in range(resamples):
-        drawn = generator.integers(0, examples, examples)
-        if singles is not None:
-            found.append(singles[:, drawn].mean(axis=1))
-        else:
-            found.append([score([run[i] for i in drawn]) for run in runs])
-    return np.array(found)
-
-
-def example_scores(score: Score, runs: Sequence[list]):
-    """The metric of every single example, (runs, examples), if the metric is their mean; None if it is not.
-
-    A few examples tell most other metrics (F1, correlations, BLEU), before all are scored one by one.
-    """
-    import numpy as np
-
-    for size in (16, None):
-        singles = np.array([[score([example]) for example in run[:size]] for run in runs])
-        if not np.allclose(singles.mean(axis=1), [score(run[:size]) for run in runs], rtol=1e-9, atol=1e-12):
-            return None
-    return singles
+    generator = np.random.default_rng(seed)
+    draws = (generator.integers(0, examples, examples) for _ in range(resamples))
+    counts = (np.bincount(drawn, minlength=examples) for drawn in draws)
+    return np.array([[run.score(each) for run in runs] for each in counts])
 
 
 def _exact(scores, singles, count: int, paired: bool) -> dict[str, Any] | None:

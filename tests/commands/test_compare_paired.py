@@ -4,9 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from lmlab import cli
+from lmlab.commands import compare as command
+from lmlab.config.build import build
 from lmlab.runs.record import RunFolder
+from lmlab.runs.statistics import over_seeds
 
 LABELS = ["negative", "positive"]
 TASK = {
@@ -112,10 +116,84 @@ def test_two_single_runs_are_tested_by_themselves_when_both_are_named(capsys):
     assert compared(capsys)[0]["tests"] == []
     (table,) = compared(capsys, str(first.path), str(second.path))
     assert table["tests"][0]["exact"]["test"] == "McNemar"
+    assert "examples only" in table["tests"][0]["verdict"]
     assert any("other seeds cannot be told" in note for note in table["notes"])
+    assert main([str(first.path), str(second.path)]) == 0
+    assert "worse (examples only)" in capsys.readouterr().out
     assert compared(capsys, str(first.path), str(second.path), "paired=false")[0]["tests"] == []
     make("12-00-00-bert-sst2", None, tuning="lora", metrics={"accuracy": 0.5})
-    assert compared(capsys, "11-00-00-bert-sst2", "12-00-00-bert-sst2")[0]["tests"] == []  # nothing was asked for
+    assert main(["11-00-00-bert-sst2", "12-00-00-bert-sst2"]) == 0
+    captured = capsys.readouterr()
+    assert "12-00-00-bert-sst2: predictions.jsonl: missing" in " ".join(captured.out.split()) and not captured.err
+
+
+def test_two_folders_that_are_not_tested_say_why(capsys):
+    several("10-00-00-bert-sst2", 0.8, range(2))
+    several("11-00-00-bert-sst2", 0.8, range(2, 4))
+    make("12-00-00-bert-rte", predictions(0.9, 0), task=TASK | {"name": "rte"})
+    for number, tuning in enumerate(("full", "lora", "frozen")):
+        make(f"2{number}-00-00-bert-cola/0", predictions(0.9, 0), tuning=tuning, task=TASK | {"name": "cola"})
+    (table,) = compared(capsys, "10-00-00-bert-sst2", "11-00-00-bert-sst2")
+    assert "not tested: both folders hold the same experiment, one row; paired=true keeps them apart" in table["notes"]
+    found = compared(capsys, "10-00-00-bert-sst2", "12-00-00-bert-rte")
+    assert all("not tested: it takes two finished rows of one command and task" in table["notes"] for table in found)
+    (table,) = [each for each in compared(capsys, "outputs", "20-00-00-bert-cola") if each["task"] == "cola"]
+    assert "not tested: 3 rows; paired=true holds each against the best one" in table["notes"]
+
+
+@pytest.mark.parametrize(("seeds", "one"), [((5, 2), False), ((3, 1), True)])
+def test_every_seed_counts_and_the_difference_is_that_of_the_table(seeds, one, capsys):
+    several("10-00-00-bert-sst2", 0.9, range(seeds[0]))
+    several("11-00-00-bert-sst2", 0.6, range(seeds[1]), tuning="frozen")
+    (table,) = compared(capsys, "paired=true")
+    (test,), means = table["tests"], [row["metrics"]["accuracy"]["mean"] for row in table["rows"]]
+    assert test["effect"] == pytest.approx(means[1] - means[0])
+    assert (test["seeds_against"], test["seeds"]) == (list(range(seeds[0])), list(range(seeds[1])))
+    assert any("not paired by seed" in note for note in table["notes"])
+    assert any("taken to vary with the seed" in note for note in table["notes"]) == one
+    assert not any("not those in the table" in note for note in table["notes"])
+
+
+KINDS = {
+    "classification.Classification": (TASK, 1, "positive", "negative"),
+    "regression.Regression": ({"metrics": ["pearson"]}, None, None, 1.0),
+    "tagging.Tagging": ({"metrics": ["f1"], "labels": ["O", "B-PER"]}, [0, 1], ["O", "B-PER"], ["O", "O"]),
+    "span.SpanExtraction": (
+        {"metrics": ["f1"], "fields": ["question", "context"]}, {"text": ["cat"], "answer_start": [0]}, "a cat", "dog"
+    ),
+    "choice.Choice": ({"metrics": ["accuracy"], "choices": ["choices"]}, 1, 1, 0),
+    "generation.Generation": ({"metrics": ["bleu"]}, ["a b c d e"], "a b c d e", "a b d"),
+}  # kind: settings, target, right answer, wrong answer  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_runs_of_every_kind_of_task_are_tested(kind, capsys):
+    """By predictions as the task itself writes them."""
+    settings, target, *answers = KINDS[kind]
+    node = {"name": "own", "source": "own", "fields": ["text"]} | settings | {"_target_": f"lmlab.tasks.{kind}"}
+    task, metric = build(node), settings["metrics"][0]
+    for number, share in enumerate((0.9, 0.2)):
+        generator, lines = np.random.default_rng(number), []
+        for place in range(60):
+            row = {"id": f"v-{place}", "inputs": {"text": "say", "choices": ["no", "yes"]}, "target": target}
+            right, wrong = answers
+            if target is None:
+                row["target"] = right = float(place % 7)
+            lines.append(task.record(row, right if generator.random() < share else wrong))
+        score = task.score_records(json.loads(json.dumps(lines)))[metric]
+        make(f"1{number}-00-00-bert-own", lines, 0, "full" if number else "frozen", node, {metric: score})
+    (table,) = compared(capsys, "10-00-00-bert-own", "11-00-00-bert-own", "resamples=100")
+    (test,) = table["tests"]
+    scores = [row["metrics"][metric]["mean"] for row in table["rows"]]
+    assert test["effect"] == pytest.approx(scores[1] - scores[0]) and test["p"] < 0.05
+
+
+def test_what_takes_long_is_told(monkeypatch, capsys):
+    for number in range(2):
+        make(f"1{number}-00-00-bert-sst2", predictions(0.9, number), tuning=("full", "frozen")[number])
+    assert main(["paired=true"]) == 0 and capsys.readouterr().err == ""
+    monkeypatch.setattr(command, "PATIENCE", 0.0)
+    assert main(["paired=true"]) == 0 and "drawing examples anew 500 times" in capsys.readouterr().err
 
 
 def test_every_metric_shown_is_tested_and_p_is_corrected_for_many_rows(capsys):
@@ -177,7 +255,7 @@ def test_what_a_number_is_worth_is_said(capsys):
     assert main([]) == 0
     shown = capsys.readouterr().out
     assert "2 of 5 seeds degenerate" in shown and "0.5040 (4)" in shown and "0.5090" in shown
-    assert "not better than the best constant answer (baseline): 10-00-00-bert-sst2" in shown
+    assert "not better than the baseline, an answer that is always the same: 10-00-00-bert-sst2" in shown
     assert "optimizer.lr=0.0001 chosen among 1e-05, 0.0001 by accuracy on 10% of the training rows" in shown
 
 
@@ -195,6 +273,51 @@ def test_a_suite_is_a_table_for_each_task_and_its_rows_say_which_run_they_are(ca
     tables = compared(capsys, "against=11-00-00-bert-glue", "resamples=20")
     assert all(table["tests"][0]["against"].startswith("11-00-00-bert-glue/") for table in tables)
     assert len(compared(capsys, "10-00-00-bert-glue/sst2")[0]["rows"][0]["seeds"]) == 2
+
+
+def suite(name, right, seeds=range(3), tuning="full", tasks=("sst2", "rte", "wnli")):
+    """The folder of a suite, as finetune leaves it."""
+    columns = {}
+    for number, task in enumerate(tasks):
+        several(f"{name}/{task}", right - number / 20, seeds, tuning=tuning, task=TASK | {"name": task})
+        folders = [RunFolder(f"outputs/finetune/2026-01-01/{name}/{task}/seed-{seed}") for seed in seeds]
+        columns[task] = [folder.read_summary()["metrics"]["accuracy"] for folder in folders]
+    columns |= {"average": np.mean(list(columns.values()), axis=0).tolist()}
+    statistics = {key: over_seeds(dict(zip(seeds, column, strict=True))) for key, column in columns.items()}
+    metrics = {key: found["mean"] for key, found in statistics.items()}
+    facts = {"command": "finetune", "status": "finished", "task": "glue", "tuning": tuning}
+    RunFolder(f"outputs/finetune/2026-01-01/{name}").summary(facts | {"metrics": metrics, "statistics": statistics})
+    return statistics
+
+
+def test_a_suite_has_a_table_of_its_own(capsys):
+    first = suite("10-00-00-bert-glue", 0.9)
+    second = suite("11-00-00-bert-glue", 0.7, tuning="frozen")
+    *tasks, table = compared(capsys, "10-00-00-bert-glue", "11-00-00-bert-glue", "resamples=50")
+    assert (table["task"], table["differing_keys"]) == ("glue", ["tuning"])
+    for row, statistics in zip(table["rows"], (first, second), strict=True):
+        for name, found in statistics.items():
+            assert row["metrics"][name]["mean"] == pytest.approx(found["mean"])
+            assert row["metrics"][name]["interval"] == pytest.approx(found["interval"])
+    (test,) = table["tests"]
+    values = [[each["average"]["values"][seed] for seed in range(3)] for each in (second, first)]
+    assert (test["metric"], test["paired"], test["examples"]) == ("average", True, None)
+    assert test["p"] == pytest.approx(stats.ttest_rel(*values).pvalue)
+    found = sorted((test for each in tasks for test in each["tests"]), key=lambda test: test["p_uncorrected"])
+    assert found[0]["p"] == pytest.approx(3 * found[0]["p_uncorrected"])  # three tasks
+    assert any("corrected for 3 comparisons" in note for note in tasks[0]["notes"])
+    assert main(["10-00-00-bert-glue", "11-00-00-bert-glue", "resamples=50"]) == 0
+    shown = capsys.readouterr().out
+    assert "finetune · glue, the whole suite · 6 seeds" in shown and "average" in shown and "unreadable" not in shown
+
+
+def test_suites_that_cannot_be_tested_are_still_shown(capsys):
+    suite("10-00-00-bert-glue", 0.9, seeds=[0])
+    suite("11-00-00-bert-glue", 0.7, seeds=[0], tuning="frozen")
+    *_, table = compared(capsys, "10-00-00-bert-glue", "11-00-00-bert-glue", "resamples=20")
+    assert table["tests"][0]["verdict"].startswith("not tested: one run on each side")
+    *_, table = compared(capsys)
+    assert [row["name"] for row in table["rows"]] == ["10-00-00-bert-glue", "11-00-00-bert-glue"]
 
 
 def test_what_cannot_be_tested_is_told(capsys):

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from lmlab.errors import UserError
-from lmlab.runs.find import interrupted, latest, resolve, runs
+from lmlab.runs.find import gatherings, interrupted, latest, resolve, runs
 from lmlab.runs.record import RunFolder
 
 
@@ -53,6 +53,19 @@ def test_latest_looks_through_sweeps_and_seeds_and_past_what_does_not_fit(make):
     assert resolve("10-00-00") == gpt
     assert resolve("13-00-00-bert-sst2") == seed
     assert resolve(gpt.path.absolute()) == gpt
+
+
+def test_a_folder_that_tells_of_runs_elsewhere_is_no_run(make, tmp_path):
+    run = make("finetune/2026-01-01/10-00-00-bert-sst2/seed-0")
+    together = RunFolder("outputs/finetune/2026-01-01/11-00-00-bert-sst2")
+    together.path.mkdir()
+    together.summary({"status": "finished", "statistics": {"accuracy": {"mean": 0.5}}})
+    torn = RunFolder("outputs/finetune/2026-01-01/12-00-00-bert-sst2")
+    torn.path.mkdir()
+    torn.summary({"status": "running"})
+    assert set(runs()) == {run, torn} and gatherings() == [together]
+    with pytest.raises(UserError, match="tells of several runs"):
+        resolve(together.path)
 
 
 def test_wrong_references_are_told_what_would_be_right(make, tmp_path):

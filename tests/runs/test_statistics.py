@@ -6,17 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lmlab.runs.statistics import difference, example_scores, holm, mcnemar, over_seeds, sign_flip
+from lmlab.runs.statistics import difference, difference_of_scores, holm, mcnemar, over_seeds, sign_flip
+from lmlab.tasks.tallies import of_classes, of_values
 
 
-def accuracy(examples):
-    return sum(examples) / len(examples)
-
-
-def f1(examples):
-    """Of pairs (prediction, reference): a metric that is no mean over examples."""
-    hits = sum(p and r for p, r in examples)
-    return 2 * hits / max(sum(p for p, _ in examples) + sum(r for _, r in examples), 1)
+def means(*groups):
+    """Groups of runs, {seed: values}, whose metric is the mean of the values."""
+    return tuple({seed: of_values(values) for seed, values in group.items()} for group in groups)
 
 
 def test_over_seeds_is_scipys_interval():
@@ -67,12 +63,15 @@ def test_holm_by_hand():
 def test_without_noise_of_examples_it_is_the_paired_t_test():
     """Every resample of equal examples is the same: only the seeds are left."""
     first, second = {0: 0.81, 1: 0.84, 2: 0.79, 3: 0.85}, {0: 0.80, 1: 0.80, 2: 0.78, 3: 0.80}
-    found = difference(*({s: [v] * 50 for s, v in group.items()} for group in (first, second)), accuracy, resamples=20)
+    found = difference(*means(*({s: [v] * 50 for s, v in group.items()} for group in (first, second))), 50, 20)
     expected = stats.ttest_rel(list(first.values()), list(second.values()))
     assert found.paired and found.p == pytest.approx(expected.pvalue)
     assert found.interval == pytest.approx(tuple(expected.confidence_interval()))
-    unpaired = {seed + 10: values for seed, values in enumerate([v] * 50 for v in second.values())}
-    found = difference({s: [v] * 50 for s, v in first.items()}, unpaired, accuracy, resamples=20)
+    assert difference_of_scores(first, second).p == pytest.approx(expected.pvalue)
+    shuffled = dict(reversed(second.items()))
+    assert difference_of_scores(first, shuffled).p == pytest.approx(expected.pvalue)
+    unpaired = {seed + 10: [value] * 50 for seed, value in second.items()}
+    found = difference(*means({s: [v] * 50 for s, v in first.items()}, unpaired), 50, 20)
     expected = stats.ttest_ind(list(first.values()), list(second.values()), equal_var=False)
     assert not found.paired and found.p == pytest.approx(expected.pvalue)
 
@@ -80,7 +79,7 @@ def test_without_noise_of_examples_it_is_the_paired_t_test():
 def test_one_run_each_is_mcnemar_with_the_standard_error_of_the_examples():
     generator = np.random.default_rng(0)
     first, second = generator.random(400) < 0.8, generator.random(400) < 0.7
-    found = difference({0: first.tolist()}, {0: second.tolist()}, accuracy, resamples=2000)
+    found = difference(*means({0: first}, {0: second}), 400, resamples=2000)
     expected = (first.astype(float) - second).std() / 20
     assert (found.interval[1] - found.interval[0]) / 2 == pytest.approx(stats.t.ppf(0.975, 399) * expected, rel=0.05)
     assert not found.over_seeds and found.exact["test"] == "McNemar" and found.p == found.exact["p"]
@@ -88,56 +87,87 @@ def test_one_run_each_is_mcnemar_with_the_standard_error_of_the_examples():
 
 def test_corpus_level_metrics_are_computed_anew_on_each_resample():
     generator = np.random.default_rng(0)
-    references = generator.random(200) < 0.3
+    references = (generator.random(200) < 0.3).astype(int)
     groups = []
     for flipped in (0.05, 0.25):
-        answers = {seed: references ^ (generator.random(200) < flipped) for seed in range(3)}
-        groups.append({s: list(zip(a.tolist(), references.tolist(), strict=True)) for s, a in answers.items()})
-    assert example_scores(f1, [*groups[0].values()]) is None
-    found = difference(*groups, f1, resamples=100)
-    assert found == difference(*groups, f1, resamples=100)  # seeded
+        answers = [abs(references - (generator.random(200) < flipped)) for _ in range(3)]
+        groups.append({s: of_classes("f1", a[:, None], references[:, None], 2) for s, a in enumerate(answers)})
+    found = difference(*groups, 200, resamples=100)
+    assert found == difference(*groups, 200, resamples=100)  # seeded
     assert found.p < 0.01 and found.effect > 0.1 and found.interval[0] > 0
-    same = difference(groups[0], groups[0], f1, resamples=20)
+    same = difference(groups[0], groups[0], 200, resamples=20)
     assert (same.effect, same.interval, same.p) == (0, (0, 0), 1.0)
 
 
-def arms(generator, seeds, noise, planted=0.0, paired=True):
-    """Two groups of runs, {seed: right or wrong}, of a model that is the better by `planted`.
+EXAMPLES = 150
 
+
+def arms(generator, seeds, noise, planted=0.0, first_seeds=(0, 0)):
+    """Two groups of runs of a model that is the better by `planted`, {seed: right or wrong}.
+
+    seeds: how many, one number for each group; they begin with `first_seeds`.
     noise: standard deviations, before a threshold, of what a seed does to all examples and of what each model has of
     its own about an example, whatever the seed.
     """
     of_seeds, of_examples = noise
-    easy, groups = generator.normal(1, 1, 150), []
-    for number, shift in enumerate((planted, 0.0)):
-        own = easy + generator.normal(0, of_examples, 150) + shift
-        runs = (own + generator.normal(0, of_seeds) + generator.normal(0, 0.7, 150) > 0 for _ in range(seeds))
-        groups.append({seed + (0 if paired else 10 * number): run.tolist() for seed, run in enumerate(runs)})
-    return groups
+    easy, groups = generator.normal(1, 1, EXAMPLES), []
+    for count, start, shift in zip(seeds, first_seeds, (planted, 0.0), strict=True):
+        own = easy + generator.normal(0, of_examples, EXAMPLES) + shift
+        runs = (own + generator.normal(0, of_seeds) + generator.normal(0, 0.7, EXAMPLES) > 0 for _ in range(count))
+        groups.append({start + number: run for number, run in enumerate(runs)})
+    return means(*groups)
 
 
-@pytest.mark.parametrize("paired", [True, False])
-@pytest.mark.parametrize("noise", [(0.0, 0.0), (0.3, 0.0), (0.2, 1.0)], ids=["same model", "seeds", "both"])
+def seldom_found(p_values):
+    """At p < .05 in at most one of twenty comparisons, up to the chance of the simulation."""
+    return sum(p < 0.05 for p in p_values) <= stats.binom.ppf(0.995, len(p_values), 0.05)
+
+
+NOISE = pytest.mark.parametrize(
+    "noise", [(0.0, 0.0), (0.3, 0.0), (0.2, 1.0)], ids=["same model", "seeds", "seeds and examples"]
+)
+
+
+@NOISE
+@pytest.mark.parametrize("first_seeds", [(0, 0), (0, 10)], ids=["paired", "not paired"])
 @pytest.mark.parametrize("seeds", [2, 3, 5])
-def test_a_model_is_not_found_to_differ_from_itself(seeds, noise, paired):
-    """At p < .05 in at most one of twenty comparisons, up to the chance of this simulation (150 of them)."""
+def test_a_model_is_not_found_to_differ_from_itself(seeds, noise, first_seeds):
     generator = np.random.default_rng(seeds)
-    found = [difference(*arms(generator, seeds, noise, paired=paired), accuracy, 60).p for _ in range(150)]
-    assert sum(p < 0.05 for p in found) <= stats.binom.ppf(0.995, 150, 0.05)
+    drawn = (arms(generator, (seeds, seeds), noise, first_seeds=first_seeds) for _ in range(150))
+    assert seldom_found([difference(*groups, EXAMPLES, 60).p for groups in drawn])
+
+
+@NOISE
+@pytest.mark.parametrize("seeds", [(5, 1), (1, 3), (5, 2)])
+def test_nor_with_fewer_seeds_on_one_side(seeds, noise):
+    """One run more or less lucky is no other model: the noise of the side with seeds is that of the single run."""
+    generator = np.random.default_rng(sum(seeds))
+    drawn = [difference(*arms(generator, seeds, noise), EXAMPLES, 60) for _ in range(150)]
+    assert seldom_found([each.p for each in drawn])
+    assert all(each.over_seeds and not each.paired for each in drawn)
+
+
+def test_nor_by_the_scores_of_its_seeds_alone():
+    generator = np.random.default_rng(0)
+    for counts in ((3, 3), (5, 1)):
+        groups = ([dict(enumerate(generator.normal(0.8, 0.02, count))) for count in counts] for _ in range(400))
+        assert seldom_found([difference_of_scores(*each).p for each in groups])
+    with pytest.raises(ValueError, match="one run on each side"):
+        difference_of_scores({0: 0.5}, {0: 0.6})
 
 
 def test_a_planted_difference_is_found():
     generator = np.random.default_rng(0)
-    found = [difference(*arms(generator, 5, (0.1, 0.3), planted=0.5), accuracy, 60) for _ in range(50)]
-    assert sum(each.p < 0.05 and each.effect > 0 for each in found) > 45
+    for seeds, planted in (((5, 5), 0.5), ((5, 1), 0.9)):
+        found = [difference(*arms(generator, seeds, (0.1, 0.3), planted), EXAMPLES, 60) for _ in range(50)]
+        assert sum(each.p < 0.05 and each.effect > 0 for each in found) > 45
 
 
-def test_runs_that_cannot_be_paired_by_seed():
-    generator = np.random.default_rng(0)
-    first, second = arms(generator, 3, (0.1, 0.1))
-    shared = difference(first, {1: second[1], 2: second[2], 7: second[0]}, accuracy, 20)
-    assert shared.paired and shared.seeds == ([1, 2], [1, 2])
-    one = difference(first, {1: second[1]}, accuracy, 20)
-    assert one.paired and one.seeds == ([1], [1]) and not one.over_seeds
-    apart = difference(first, {8: second[1]}, accuracy, 20)
-    assert not apart.paired and not apart.over_seeds and len(apart.seeds[0]) == 3
+def test_every_run_counts_also_where_seeds_differ():
+    first, second = arms(np.random.default_rng(0), (5, 2), (0.1, 0.1))
+    found = difference(first, second, EXAMPLES, 20)
+    means = [np.mean([run.singles.mean() for run in group.values()]) for group in (first, second)]
+    assert found.effect == pytest.approx(means[0] - means[1])
+    assert found.seeds == ([0, 1, 2, 3, 4], [0, 1]) and not found.one_against_several
+    one = difference(first, {1: second[1]}, EXAMPLES, 20)
+    assert one.seeds == ([0, 1, 2, 3, 4], [1]) and one.one_against_several and not one.paired

@@ -9,7 +9,19 @@ from lmlab.runs.compare.arranging import Table, tables
 from lmlab.runs.compare.reading import Entry, load
 from lmlab.runs.compare.row import Row
 from lmlab.runs.compare.showing import as_json, render
-from lmlab.runs.compare.testing import Question, test
+from lmlab.runs.compare.testing import Question, correct, test
 from lmlab.runs.find import outputs_root
 
-__all__ = ["Entry", "Question", "Row", "Table", "as_json", "load", "outputs_root", "render", "tables", "test"]
+__all__ = [
+    "Entry",
+    "Question",
+    "Row",
+    "Table",
+    "as_json",
+    "correct",
+    "load",
+    "outputs_root",
+    "render",
+    "tables",
+    "test",
+]

@@ -15,7 +15,7 @@ from lmlab.runs.statistics import lower_is_better
 
 @dataclass
 class Table:
-    """The runs of one command (and task), best first."""
+    """The runs of one command (and task, or suite), best first."""
 
     command: str
     task: str | None
@@ -26,14 +26,19 @@ class Table:
     tests: list[Test] = field(default_factory=list)  # of the differences between rows
 
     @property
+    def is_suite(self) -> bool:
+        return self.rows[0].is_suite
+
+    @property
     def title(self) -> str:
         count = sum(len(row.entries) + row.repeats for row in self.rows)
-        words = [self.command, self.task, "1 run" if count == 1 else f"{count} runs"]
+        noun, task = ("seed", f"{self.task}, the whole suite") if self.is_suite else ("run", self.task)
+        words = [self.command, task, f"1 {noun}" if count == 1 else f"{count} {noun}s"]
         return " · ".join(word for word in words if word)
 
 
 def tables(entries: Iterable[Entry], metrics: Sequence[str] = (), by_arm: bool = False) -> list[Table]:
-    """A table for each command and task: scores on different questions do not belong in one column.
+    """A table for each command and task: scores on different questions do not belong in one column. Suites come last.
 
     Args:
         by_arm: runs from different folders of the command line do not share a row, whatever their configs.
@@ -43,19 +48,19 @@ def tables(entries: Iterable[Entry], metrics: Sequence[str] = (), by_arm: bool =
     """
     groups: dict[tuple, list[Entry]] = defaultdict(list)
     for entry in entries:
-        groups[entry.summary["command"] or "unknown", entry.summary["task"]].append(entry)
+        groups[entry.summary["command"] or "unknown", entry.is_suite, entry.summary["task"]].append(entry)
     there = sorted({name for group in groups.values() for entry in group for name in entry.metrics})
     for metric in metrics:
         if not any(Row("", [entry]).values(metric) for group in groups.values() for entry in group):
             known = f"; there are {', '.join(there)}" if there else ""
             raise UserError(f"No run has the metric {metric}{nearest(metric, there)}{known}.")
-    in_order = sorted(groups.items(), key=lambda item: (item[0][0], item[0][1] or ""))
-    return [_table(command, task, group, list(metrics), by_arm) for (command, task), group in in_order]
+    in_order = sorted(groups.items(), key=lambda item: (*item[0][:2], item[0][2] or ""))
+    return [_table(command, task, group, list(metrics), by_arm) for (command, _, task), group in in_order]
 
 
 def _table(command: str, task: str | None, entries: list[Entry], metrics: list[str], by_arm: bool) -> Table:
     keys = differing(entries)
-    metrics = metrics or main_metrics(entries)
+    metrics = list(entries[0].metrics) if entries[0].is_suite else metrics or main_metrics(entries)
     table = Table(command, task, metrics, keys, _rows(entries, keys, by_arm))
     table.rows.sort(key=lambda row: _rank(row, metrics[0]))
     table.notes = _notes(table, entries)
@@ -178,12 +183,13 @@ def _rank(row: Row, metric: str) -> tuple:
 def _notes(table: Table, entries: Sequence[Entry]) -> list[str]:
     notes = []
     if any(len(row.entries) > 1 for row in table.rows):
-        notes.append("mean over seeds ± half of its 95 % interval (Student's t); speed and time are means")
+        costs = "" if table.is_suite else "; speed and time are means"
+        notes.append(f"mean over seeds ± half of its 95 % interval (Student's t){costs}")
     if repeats := sum(row.repeats for row in table.rows):
         notes.append(f"of each seed the newest run counts; older ones left out: {repeats}")
     notes += [f"{row.name}: {_degenerate(row)}" for row in table.rows if row.degenerate]
     if lost := [row.name for row in table.rows if _beaten(row, table.metrics[0])]:
-        notes.append(f"not better than the best constant answer (baseline): {', '.join(lost)}")
+        notes.append(f"not better than the baseline, an answer that is always the same: {', '.join(lost)}")
     notes += dict.fromkeys(note for row in table.rows if (note := _search(row)))
     if table.command == "pretrain" and {"loss", "perplexity"} & set(table.metrics) and len(_questions(entries)) > 1:
         notes.append("losses compare only under the same question: same objective, corruption and tokenizer")

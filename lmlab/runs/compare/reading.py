@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from lmlab.errors import UserError
-from lmlab.runs.find import outputs_root, place, resolve, runs
+from lmlab.runs.find import gatherings, outputs_root, place, resolve, runs
 from lmlab.runs.record import RunFolder, defines_experiment, flatten, plain
 
 # The groups whose option the summary names; the option's name stands for all the keys it brings.
@@ -19,7 +19,7 @@ ABSENT = "-"
 
 @dataclass
 class Entry:
-    """One run that was read.
+    """One run that was read, or one seed's pass through a suite of tasks.
 
     Attributes:
         config: dotted key -> value of what defines the experiment; a group's key holds its option's name.
@@ -28,6 +28,8 @@ class Entry:
         metrics: the final figures; of an unfinished run the last evaluation.
         followers: what was done with its model (`then`), in order; their figures are metrics called <name>_<metric>.
         arm: which of the folders named on the command line it is from, the innermost one; 0 where none is named.
+        is_suite: whether it is of a suite: `run` is then the suite's folder, the same for all seeds, and `metrics` are
+            the averages and every task's number.
     """
 
     run: RunFolder
@@ -39,6 +41,7 @@ class Entry:
     started: float
     followers: list[str]
     arm: int = 0
+    is_suite: bool = False
 
     def show(self, key: str) -> str:
         """A key of the config, or a hash of the summary, as text."""
@@ -51,7 +54,7 @@ def load(folders: Sequence[str | os.PathLike] = ()) -> tuple[list[Entry], dict[s
     """Read all runs in the folders given (default: `outputs`), which may be named as the tables name them.
 
     Returns:
-        The runs, newest first, and path -> reason for those that cannot be read.
+        The runs, newest first, and after them those of suites; path -> reason for those that cannot be read.
 
     Raises:
         UserError: a folder does not exist, or there is no run at all.
@@ -70,7 +73,9 @@ def load(folders: Sequence[str | os.PathLike] = ()) -> tuple[list[Entry], dict[s
     if not entries:
         reasons = "; ".join(f"{path} ({reason})" for path, reason in unreadable.items())
         raise UserError(f"None of the runs can be read: {reasons}")
-    return entries, unreadable
+    folders = dict.fromkeys(folder for root in roots for folder in gatherings(root))
+    suites = [entry for folder in folders for entry in read_suite(folder, entries, _innermost(folder.path, roots))]
+    return entries + suites, unreadable
 
 
 def _folder(name: str | os.PathLike) -> Path:
@@ -110,6 +115,28 @@ def read(run: RunFolder) -> Entry:
         run.started(),
         list(config.get("then") or {}),
     )
+
+
+def read_suite(folder: RunFolder, entries: Sequence[Entry], arm: int) -> list[Entry]:
+    """An entry for each seed of a suite; none if the folder is not that of a finished suite.
+
+    Args:
+        entries: runs that were read, among them those of the suite: what these have in common is its config.
+    """
+    summary = folder.read_summary()
+    parts = [entry for entry in entries if folder.path.absolute() in entry.run.path.absolute().parents]
+    if "average" not in summary["statistics"] or not parts:
+        return []
+    config = {
+        key: value for key, value in parts[0].config.items() if all(each.config.get(key) == value for each in parts)
+    }
+    said, started = set().union(*(each.said for each in parts)), max(each.started for each in parts)
+    found = []
+    for seed in summary["statistics"]["average"]["values"]:
+        metrics = {name: each["values"].get(seed) for name, each in summary["statistics"].items()}
+        own = summary | {"seed": int(seed)}
+        found.append(Entry(folder, own, config, said, "finished", metrics, started, [], arm, is_suite=True))
+    return found
 
 
 def _experiment(config: dict, run: RunFolder, summary: dict) -> dict[str, str]:

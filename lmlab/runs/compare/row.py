@@ -21,6 +21,10 @@ class Row:
         return self.entries[0].status
 
     @property
+    def is_suite(self) -> bool:
+        return self.entries[0].is_suite
+
+    @property
     def seeds(self) -> list:
         return sorted({entry.summary["seed"] for entry in self.entries} - {None})
 
@@ -45,7 +49,7 @@ class Row:
         return [entry.summary["seed"] for entry in self.entries if _is_degenerate(entry.metrics)]
 
     def baseline(self, metric: str) -> float | None:
-        """The score of the best answer that is always the same, where it is known."""
+        """The score of an answer that is always the same, where it is known."""
         return (self.entries[0].summary["baseline"] or {}).get(metric)
 
 

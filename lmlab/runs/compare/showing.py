@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich import box
 from rich.console import Console, Group
@@ -22,28 +22,34 @@ from lmlab.runs.statistics import lower_is_better
 def render(table: Table, console: Console) -> Group:
     """The table if it fits the console, else without what can be spared, else a paragraph for each run."""
     best = _best(table)
-    spared = table.metrics[:1] if set(table.metrics) == {"loss", "perplexity"} else table.metrics
-    for metrics, brief in ((table.metrics, False), (spared, False), (spared, True)):
-        shown = _grid(table, metrics, best, brief)
-        if Measurement.get(console, console.options.update(width=10_000), shown).maximum <= console.width:
-            break
-    else:
-        shown = Group(*(_paragraph(table, row, row is best) for row in table.rows))
+    paragraphs = Group(*(_paragraph(table, row, row is best) for row in table.rows))
+    shown = next((grid for grid in _grids(table, best) if _fits(grid, console)), paragraphs)
     return Group(Text(table.title, style="bold"), shown, *_dim(table.notes), *_render_tests(table, console))
 
 
+def _grids(table: Table, best: Row | None) -> Iterator[Grid]:
+    """The table in full, then without what can be spared."""
+    if table.is_suite:
+        yield _suite_grid(table, best)
+        return
+    spared = table.metrics[:1] if set(table.metrics) == {"loss", "perplexity"} else table.metrics
+    for metrics, brief in ((table.metrics, False), (spared, False), (spared, True)):
+        yield _grid(table, metrics, best, brief)
+
+
+def _fits(grid: Grid, console: Console) -> bool:
+    return Measurement.get(console, console.options.update(width=10_000), grid).maximum <= console.width
+
+
 def _render_tests(table: Table, console: Console) -> list:
-    """The tests as a table if it fits the console, else in a sentence each."""
-    tests = table.tests
-    if not tests:
-        return []
-    told = [test for test in tests if test.found]
-    shown = [_test_grid(told)] if told else []
-    if told and Measurement.get(console, console.options.update(width=10_000), shown[0]).maximum > console.width:
-        shown = [Text(f"{test.row.name}\n  {sentence(test)}\n") for test in told]
-    refused = [f"{test.row.name}: {test.verdict}" for test in tests if not test.found]
-    head = Text(f"\nagainst {tests[0].reference.name}", style="bold")
-    return [head, *shown, *_dim(refused + methods(tests, table.keys))]
+    """The tests as a table if it fits the console, else in a sentence each; and why others were not made."""
+    told = [test for test in table.tests if test.found]
+    refused = _dim(dict.fromkeys(f"{test.row.name}: {test.verdict}" for test in table.tests if not test.found))
+    if not told:
+        return refused
+    grid, head = _test_grid(told), Text(f"\nagainst {told[0].reference.name}", style="bold")
+    sentences = [Text(f"{test.row.name}\n  {sentence(test)}\n") for test in told]
+    return [head, *([grid] if _fits(grid, console) else sentences), *refused, *_dim(methods(told, table.keys))]
 
 
 def _test_grid(tests: Sequence[Test]) -> Grid:
@@ -58,8 +64,9 @@ def _test_grid(tests: Sequence[Test]) -> Grid:
     for test in tests:
         effect, low, high = _effect(test)
         cells = [test.row.name, *([test.metric] * several), effect, f"{low} to {high}", probability(test.p)]
-        cells += [_exact(test), _paired_seeds(test), str(test.found.examples), test.verdict]
-        grid.add_row(*map(Text, cells), style="bold" if test.verdict in ("better", "worse") else "")
+        examples = ABSENT if test.found.examples is None else str(test.found.examples)
+        cells += [_exact(test), _paired_seeds(test), examples, test.verdict]
+        grid.add_row(*map(Text, cells), style="bold" if test.is_shown else "")
     return grid
 
 
@@ -70,8 +77,9 @@ def sentence(test: Test) -> str:
     effect, low, high = _effect(test)
     p = probability(test.p)
     numbers = f"95 % {low} to {high}, p {p if p.startswith('<') else f'= {p}'}"
-    if test.verdict in ("better", "worse"):
-        return f"{test.verdict} than {test.reference.name} by {effect.lstrip('+-')} {test.metric} ({numbers})"
+    numbers += "" if test.found.over_seeds else ", examples only"
+    if test.is_shown:
+        return f"{test.word} than {test.reference.name} by {effect.lstrip('+-')} {test.metric} ({numbers})"
     return f"{test.verdict} ({test.metric} {effect} against {test.reference.name}, {numbers})"
 
 
@@ -103,7 +111,7 @@ def _paired_seeds(test: Test) -> str:
     return f"{len(first)}, paired" if test.found.paired else f"{len(first)} and {len(second)}"
 
 
-def _dim(notes: Sequence[str]) -> list[Text]:
+def _dim(notes: Iterable[str]) -> list[Text]:
     return [Text(note, style="dim") for note in notes]
 
 
@@ -122,6 +130,20 @@ def _grid(table: Table, metrics: list[str], best: Row | None, brief: bool) -> Gr
         cells += [*([_seeds(row)] * seeds), *(_score(row, name) for name in metrics)]
         cells += [*(_extra(row, name, metrics[0]) for name in extra), *_costs(row)]
         grid.add_row(*map(Text, cells), style="dim" if _mark(row) else "bold" if row is best else "")
+    return grid
+
+
+def _suite_grid(table: Table, best: Row | None) -> Grid:
+    """A column for each suite, a line for each score."""
+    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    grid.add_column("suite", no_wrap=True)
+    for row in table.rows:
+        grid.add_column(Text(row.name), justify="right", no_wrap=True, style="bold" if row is best else "")
+    lines = {short: [_setting(row, key) for row in table.rows] for key, short in short_keys(table.keys).items()}
+    lines |= {"seeds": [_seeds(row) for row in table.rows]}
+    lines |= {name: [_score(row, name) for row in table.rows] for name in table.metrics}
+    for name, cells in lines.items():
+        grid.add_row(*map(Text, (name, *cells)))
     return grid
 
 

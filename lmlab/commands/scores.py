@@ -12,7 +12,7 @@ from lmlab.formatting import console, figure
 from lmlab.runs.record import RunFolder
 from lmlab.tasks.suite import Suite
 
-BASELINE = "baseline: the best answer that is always the same, learnt from the training rows"
+BASELINE = "baseline: what an answer that is always the same scores, the best of each metric in the training rows"
 INTERVAL = "±: half of the 95 % interval of the mean over {} seeds (Student's t)"
 
 

@@ -298,14 +298,16 @@ class _Jobs:
 
         from lmlab.config import conf_dir
         from lmlab.config.explain import CONFIG_ERRORS, explain
+        from lmlab.config.options import chosen_by_keys, search_folders
         from lmlab.config.schema import register
 
         register()
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on instead of printing them and exiting
         program = "lmlab" if self.argv[0].endswith(("__main__.py", "-m", "-c")) else self.argv[0]
-        sys.argv = [program, *overrides, *flags]
         decorate = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=self.command)
         try:
+            overrides = [*chosen_by_keys(self.command, overrides, search_folders(config_dir)), *overrides]
+            sys.argv = [program, *overrides, *flags]
             decorate(self.job)()
         except (*CONFIG_ERRORS, ValueError, OSError) as error:
             if error is self.crash:

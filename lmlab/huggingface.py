@@ -16,7 +16,7 @@ from lmlab.config.build import build, to_plain
 from lmlab.config.schema import compose
 from lmlab.errors import UserError
 from lmlab.files import from_hub
-from lmlab.formulations.head import UNLIMITED
+from lmlab.formulations.settings import UNLIMITED
 from lmlab.interop.families import of_config
 from lmlab.interop.family import Family
 from lmlab.interop.files import CONFIG, PATTERNS, PICKLED_PATTERN, SAFE_PATTERN, read_config, read_tensors

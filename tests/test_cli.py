@@ -175,6 +175,10 @@ MISTAKES = {
         ["pretrain", "optimizer=adafactor", "optimizer.clip=1"],
         ["'optimizer.clip_threshold'"],
     ),
+    "key of a group without a choice": (
+        ["evaluate", "formulation.max_length=8"],
+        ["nothing is chosen for formulation", "formulation=head or formulation=sequence"],
+    ),
     "key of another place": (["pretrain", "lr=1"], ["'optimizer.lr'"]),
     "text for a number": (
         ["pretrain", "trainer.max_steps=many"],

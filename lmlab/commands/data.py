@@ -101,7 +101,8 @@ def _data_set(group: str, path: Path, data_dir: str | None) -> DataSet:
     name = settings.get("name" if group == "corpus" else "source")
     hub = settings if group == "corpus" else settings.get("hub")
     hub = {"path": hub} if isinstance(hub, str) else dict(hub or {})
-    is_own = "???" in settings.values() or (group == "corpus" and "name" in settings and not name)
+    is_own = "train" in settings or "???" in settings.values()
+    is_own = is_own or (group == "corpus" and "name" in settings and not name)
     entry = DataSet(
         option=f"{group}={path.stem}",
         what=comments[0] if comments else "",

@@ -5,6 +5,7 @@ A pre-trained run can be asked how likely it finds the answers of a task (formul
 lmlab evaluate run=latest
 LMLAB_DATA=data lmlab evaluate run=hf:gpt2 task=blimp
 lmlab evaluate run=latest objective=mlm corruption.rate=0.3
+lmlab evaluate run=latest task=multi30k formulation.num_beams=4
 LMLAB_DATA=data lmlab evaluate run=outputs/finetune/2026-01-31/12-00-00-bert-sst2 format=json
 """
 
@@ -37,6 +38,7 @@ from lmlab.objectives.causal_lm import CausalLm
 from lmlab.objectives.chosen import ChosenTokens
 from lmlab.runs import find
 from lmlab.runs.record import RunFolder
+from lmlab.tasks.base import Task
 from lmlab.text.tokenizer import Tokenizer
 
 NO_CORRUPTION = {"_target_": "lmlab.corruptions.none.NoCorruption"}  # of objectives that bring none
@@ -66,8 +68,8 @@ def main(config: DictConfig) -> None:
     """Score what `config.run` names; the figures go to standard output and to a run folder."""
     check(config)
     keep_freed_memory()
-    if config.formulation is not None and config.task is None:
-        raise UserError("formulation says how a task is put to a model: name the task too, with task=...")
+    if config.formulation is not None and not decoding_of(config.formulation["_target_"]):
+        refuse_formulation_alone(config)
     scored = score_published(config) if huggingface.is_named(config.run) else score_run(config)
     run = RunFolder(HydraConfig.get().runtime.output_dir)
     facts = scored.names | asked(config) | {"task": scored.task, "init": scored.source}
@@ -86,16 +88,12 @@ def score_run(config: DictConfig) -> Scored:
     summary = run.read_summary()
     keys = ("model", "objective", "corruption", "corpus", "formulation", "tuning", "seed", "tokenizer_hash")
     place, names = str(relative(run.path)), {key: summary[key] for key in keys}
-    if summary["command"] == "finetune":
-        refuse_question(config, f"{place} is fine-tuned")
-        if any(key.split(".")[0] == "formulation" for key in given_keys()):
-            raise UserError(f"{place} is fine-tuned and answers as it learnt to: leave out formulation")
+    refuse_unfit(config, run)
+    if not is_pretrained(run):
         baseline = summary["baseline"] if config.task is None else None
         return Scored(place, names, *score_task(config, run), baseline)
     if config.task is None:
         return Scored(place, names, None, score_text(config, load_run(run)), [])
-    if not asks_without_training(config):
-        refuse_task(f"{place} is pretrained and")
     return Scored(place, names | {"formulation": formulation_name()}, *score_answers(config, load_run(run)))
 
 
@@ -103,6 +101,7 @@ def score_published(config: DictConfig) -> Scored:
     """Score a model in the Hugging Face format by its head for a task, or on held-out text."""
     source = load(config.run)
     names = {"model": source.name, "tokenizer_hash": source.tokenizer.hash}
+    refuse_formulation_alone(config)
     if config.task is None:
         return Scored(config.run, names, None, score_text(config, source), [])
     if asks_without_training(config) and ("output" not in source.heads or config.formulation is not None):
@@ -117,6 +116,25 @@ def asked(config: DictConfig) -> dict[str, str]:
     """The objective, the corruption and the corpus that were chosen in place of the run's own."""
     choices = HydraConfig.get().runtime.choices
     return {group: choices[group] for group in ("objective", "corruption", "corpus") if config[group] is not None}
+
+
+def refuse_unfit(config: DictConfig, run: RunFolder) -> None:
+    """Raise UserError for a run that cannot be asked what is asked."""
+    place = str(relative(run.path))
+    if is_pretrained(run):
+        refuse_formulation_alone(config)
+        if config.task is not None and not asks_without_training(config):
+            refuse_task(f"{place} is pretrained and")
+        return
+    refuse_question(config, f"{place} is fine-tuned")
+    other_decoding(config, run)
+    asked_task(config, run)
+
+
+def refuse_formulation_alone(config: DictConfig) -> None:
+    """Raise UserError for a formulation without a task."""
+    if config.formulation is not None and config.task is None:
+        raise UserError("formulation says how a task is put to a model: name the task too, with task=...")
 
 
 def refuse_task(what: str) -> None:
@@ -146,11 +164,21 @@ def find_source(config: DictConfig) -> RunFolder:
     """The run to score; "latest" is the newest finished one that can be asked what is asked."""
     if config.run != "latest":
         return find.resolve(config.run, None, "a finished run")
+    if fitting := find.latest(lambda run: can_be_asked(config, run)):
+        return fitting
     if of_pretrained(config) or (config.formulation is not None and asks_without_training(config)):
         return find.resolve(
             "latest", lambda run: is_finished(run) and is_pretrained(run), "a finished pre-training run"
         )
-    return find.resolve("latest", is_finished, "a finished run")
+    return find.resolve("latest", is_finished, "a finished run")  # it will say why it is not the one
+
+
+def can_be_asked(config: DictConfig, run: RunFolder) -> bool:
+    """Whether a run is finished and fits what is asked. Raises UserError where it does not fit."""
+    if not is_finished(run) or not run.has_checkpoint():
+        return False
+    refuse_unfit(config, run)
+    return True
 
 
 def of_pretrained(config: DictConfig) -> list[str]:
@@ -171,15 +199,45 @@ def is_finished(run: RunFolder) -> bool:
 
 def score_task(config: DictConfig, run: RunFolder) -> tuple[str, dict[str, float], list[dict]]:
     """Name of the task, metrics and prediction records of a fine-tuned run."""
-    trained = with_folders(OmegaConf.create(run.config()), config)
-    places = {"data_dir": trained.data_dir, "cache_dir": trained.cache_dir}
-    task = build(trained.task, **places)
-    if config.task is not None:
-        task = same_kind(task, build(config.task, **places))
+    trained, task = with_folders(OmegaConf.create(run.config()), config), asked_task(config, run)
     learner, formulation, _ = load_finetuned(run, trained, task)
+    if settings := other_decoding(config, run):
+        formulation = formulation.decode(learner, **settings)
     ready(learner, config, run.environment().get("precision", "fp32"))
     limit = trained.trainer.micro_batch_tokens
     return task.name, *score(formulation, learner, task, evaluation_rows(task), limit)
+
+
+def asked_task(config: DictConfig, run: RunFolder) -> Task:
+    """The task of a fine-tuned run, or the one that is asked in its place.
+
+    Raises:
+        UserError: the run cannot answer that one.
+    """
+    trained = with_folders(OmegaConf.create(run.config()), config)
+    places = {"data_dir": trained.data_dir, "cache_dir": trained.cache_dir}
+    task = build(trained.task, **places)
+    return task if config.task is None else same_kind(task, build(config.task, **places))
+
+
+def other_decoding(config: DictConfig, run: RunFolder) -> dict[str, Any]:
+    """Settings of a fine-tuned run's formulation that are given anew: those that are not learnt.
+
+    Raises:
+        UserError: others are given, or another formulation.
+    """
+    given = [key.partition(".")[2] for key in given_keys() if key.split(".")[0] == "formulation"]
+    learnt = run.config()["formulation"]["_target_"]
+    free = decoding_of(learnt)
+    if given and (config.formulation["_target_"] != learnt or set(given) - {"", *free}):
+        but = f", all but {', '.join(f'formulation.{name}' for name in free)}" if free else ""
+        raise UserError(f"{relative(run.path)} is fine-tuned and answers as it learnt to: leave out formulation{but}")
+    return {name: config.formulation[name] for name in given if name}
+
+
+def decoding_of(formulation: str) -> tuple[str, ...]:
+    """The settings of a formulation that are not learnt."""
+    return getattr(target_of(formulation), "decoding", ())
 
 
 def score_answers(config: DictConfig, source: LanguageModel) -> tuple[str, dict[str, float], list[dict]]:
@@ -200,9 +258,13 @@ def score_head(config: DictConfig, source: LanguageModel) -> tuple[str, dict[str
     """Name of the task, metrics and prediction records of a model with a head for it.
 
     Raises:
-        UserError: the head gives another number of answers, or its classes have other names.
+        UserError: the head gives another number of answers, reads other states, or its classes have other names.
     """
-    task, formulation = build(config.task, data_dir=config.data_dir, cache_dir=config.cache_dir), Head()
+    task = build(config.task, data_dir=config.data_dir, cache_dir=config.cache_dir)
+    formulation = Head() if config.formulation is None else build(config.formulation, "formulation")
+    if not isinstance(formulation, Head):
+        raise UserError(f"{config.run} answers by its head: take formulation=head, not {formulation_name()}")
+    check_formulation(task, formulation, source.model.layout)
     learner = formulation.learner(source.model, task, source.tokenizer)
     output, wanted = source.heads["output"], getattr(task, "labels", None)
     generic = [f"LABEL_{number}" for number in range(output.out_features)]  # of a model that was given no names
@@ -210,7 +272,9 @@ def score_head(config: DictConfig, source: LanguageModel) -> tuple[str, dict[str
     if output.out_features != task.num_outputs or (wanted and not (known == generic or alike(known, wanted))):
         answers = f"{output.out_features} answers: {', '.join(known)}"
         raise UserError(f"task={task.name}: {config.run} was trained for {answers}; the task has {task.num_outputs}")
-    for name in source.heads.keys() & {"pooler", "output"}:
+    if output.in_features != (width := learner.heads["output"].in_features):
+        raise UserError(f"formulation reads {width} numbers of a text; the head of {config.run} {output.in_features}")
+    for name in source.heads.keys() & learner.heads.keys():
         learner.heads[name] = source.heads[name]
     ready(learner, config)
     limit = source.config.trainer.micro_batch_tokens

@@ -18,6 +18,7 @@ from lmlab.config.check import check
 from lmlab.config.nodes import nodes, value_of
 from lmlab.errors import UserError
 from lmlab.formulations.head import HeadLearner
+from lmlab.formulations.sequence import WritingLearner
 from lmlab.interop.families import of_model
 from lmlab.interop.family import TASKS, filled
 from lmlab.interop.files import CONFIG, refuse_full, write_folder
@@ -121,7 +122,7 @@ def as_pretrained(source: LanguageModel, asks: str) -> Trained:
     """A model with the heads of the objective `asks`."""
     tokenizer, model, node = source.tokenizer, source.model, to_plain(source.config.model)
     refuse_swapped(source.config)
-    refuse_prefix(source)
+    refuse_prefix(getattr(model, "bidirectional_prefix", False) and source.learner.objective.sees_inputs_whole)
     frames = {
         "encoder": (tokenizer.cls_id, tokenizer.sep_id),
         "decoder": (None, None),
@@ -136,9 +137,10 @@ def finetuned(run: RunFolder) -> Trained:
     config = OmegaConf.create(run.config())
     task = build(config.task, data_dir=config.data_dir, cache_dir=config.cache_dir)
     learner, formulation, tokenizer = load_finetuned(run, config, task)
+    if isinstance(learner, WritingLearner):
+        return as_writer(learner, tokenizer, to_plain(config.model))
     if not isinstance(learner, HeadLearner):
-        name = type(formulation).__name__
-        raise UserError(f"{relative(run.path)} has no head: the formulation {name} is nothing that transformers has")
+        raise UserError(f"{relative(run.path)}: export does not know the formulation {type(formulation).__name__}")
     return as_finetuned(learner, tokenizer, to_plain(config.model), task)
 
 
@@ -156,6 +158,16 @@ def as_finetuned(learner: HeadLearner, tokenizer: Tokenizer, node: dict[str, Any
     return Trained(learner, tokenizer, node["_target_"], asks, settings, (frame.start, frame.separator), task)
 
 
+def as_writer(learner: WritingLearner, tokenizer: Tokenizer, node: dict[str, Any]) -> Trained:
+    """A model that writes a text from a text, as its class of pre-training."""
+    frame, model = learner.writing.frame, learner.model
+    if model.layout == "encoder":
+        raise UserError("an encoder that writes texts cannot be exported yet: decoders and encoder-decoders can")
+    refuse_prefix(getattr(learner.writing, "sees_source_whole", False))
+    settings = settings_of(node, model)
+    return Trained(learner, tokenizer, node["_target_"], "text", settings, (frame.start, frame.separator))
+
+
 def settings_of(node: dict[str, Any], model: nn.Module) -> dict[str, Any]:
     """All that the model's class was given, with its defaults."""
     settings = {name: value_of(node, name) for name in parameters_of(target_of(node["_target_"]))}
@@ -169,9 +181,9 @@ def refuse_swapped(config: DictConfig) -> None:
             raise UserError(f"{key}.positive={positive}: transformers takes label 1 for the opposite")
 
 
-def refuse_prefix(source: LanguageModel) -> None:
+def refuse_prefix(sees_inputs_whole: bool) -> None:
     """Raise UserError for a decoder that reads its inputs in both directions: those of transformers never do."""
-    if getattr(source.model, "bidirectional_prefix", False) and source.learner.objective.sees_inputs_whole:
+    if sees_inputs_whole:
         raise UserError(
             "the decoder was trained to read its inputs in both directions (model.bidirectional_prefix=true), and"
             " transformers would read them from left to right, with other answers: there is no class for it"
@@ -197,7 +209,7 @@ def token_ids(trained: Trained) -> dict[str, Any]:
 
 def labels(task: Task | None) -> dict[str, Any]:
     """The classes of a task, or that it has one number for an answer, as config.json has them."""
-    if task is None or task.kind == "span":
+    if task is None or task.kind in ("span", "choice"):
         return {}
     names = getattr(task, "labels", [task.target])
     kinds = {"classification": "single_label_classification", "regression": "regression"}

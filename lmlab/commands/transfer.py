@@ -16,7 +16,8 @@ from lmlab.commands.session import Session, relative, say
 from lmlab.commands.source import refuse_words
 from lmlab.config.assemble import build_corpus, build_tokenizer, tokenizer_facts
 from lmlab.config.build import build, to_plain
-from lmlab.config.check import check_formulation, trait
+from lmlab.config.check import check_formulation
+from lmlab.config.nodes import trait, value_of
 from lmlab.config.options import folders_of_job, option_files, read_option
 from lmlab.config.schema import Pretrain
 from lmlab.engine.precision import choose_device, choose_dtype
@@ -24,6 +25,7 @@ from lmlab.engine.trainer import Settings, Trainer
 from lmlab.errors import UserError, nearest
 from lmlab.files import atomic_write
 from lmlab.formulations.base import Formulation
+from lmlab.formulations.learner import Learner
 from lmlab.formulations.scoring import evaluation_rows, same_kind, score
 from lmlab.loading import is_pretrained, load, load_finetuned, read_weights
 from lmlab.runs import find
@@ -90,7 +92,7 @@ def finetune(
     run.save_tokenizer(start.tokenizer)
     hashes = {"data_hash": data.hash, "tokenizer_hash": start.tokenizer.hash}
     session.refuse_other_data(data.hash)
-    warn_of_length(config, start)
+    warn_of_length(config, start, learner, data.rows)
     session.train(trainer, **start.names, **hashes, baseline=baseline(data))
     if trainer.state.best_step != trainer.state.step or not scores.records:
         trainer.weights.load_state_dict(read_weights(run))
@@ -111,10 +113,16 @@ def main_metric(run: RunFolder) -> float:
     return next(iter(run.read_summary()["metrics"].values()))
 
 
-def warn_of_length(config: DictConfig, start: "Start") -> None:
+def warn_of_length(config: DictConfig, start: "Start", learner: Learner, rows: list[dict]) -> None:
     """Tell when examples are longer than the sequences that gave the model its positions."""
-    if start.model.max_positions is not None and start.seq_len is not None and config.seq_len > start.seq_len:
+    if start.model.max_positions is None or start.seq_len is None:
+        return
+    if config.seq_len > start.seq_len:
         say(f"seq_len={config.seq_len}: beyond {start.seq_len}, as in pre-training, positions start untrained")
+    elif (longest := learner.longest_sequence(rows)) > start.seq_len:
+        say(
+            f"examples have up to {longest} tokens: beyond {start.seq_len}, as in pre-training, positions start untrained"
+        )
 
 
 # ---- where the weights come from
@@ -156,7 +164,9 @@ def with_source(config: DictConfig) -> DictConfig:
     config.init, config.model = str(relative(source.path)), source.config()["model"]
     config.seq_len = config.seq_len or source.config()["seq_len"]
     if "sees_text_whole" in config.formulation and config.formulation.sees_text_whole is None:
-        config.formulation.sees_text_whole = any(trait(source.config()["objective"], "sees_inputs_whole"))
+        whole = any(trait(source.config()["objective"], "sees_inputs_whole"))
+        can = value_of(source.config()["model"], "bidirectional_prefix") is not False
+        config.formulation.sees_text_whole = whole and can
     return config
 
 

@@ -16,6 +16,7 @@ from hydra.errors import (
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lmlab.config.options import options_with, search_folders
 from lmlab.config.schema import compose
 from lmlab.errors import nearest
 
@@ -103,6 +104,11 @@ def _unknown_key(key: str, command: str, overrides: list[str], config_dir: str |
     if config is None:
         return f"there is no key or group {key!r} in {command}"
     groups = [str(each) for each in config.hydra.runtime.choices if not str(each).startswith("hydra/")]
+    (group, _, last), folders = key.partition("."), search_folders(config_dir)
+    if group in groups and config.get(group) is None and (options := options_with(group, last, folders)):
+        choices = " or ".join(f"{group}={option}" for option in options[:4])
+        more = f" or another of {len(options)}" if len(options) > 4 else ""
+        return f"{key}: nothing is chosen for {group}; {last!r} is a key of {choices}{more}"
     plain = OmegaConf.to_container(config, resolve=False)
     assert isinstance(plain, dict)
     plain.pop("hydra")

@@ -116,6 +116,22 @@ def _nested_part(group: str, key: str, option: str | None, folders: list[Path]) 
     return node
 
 
+def options_with(group: str, key: str, folders: list[Path]) -> list[str]:
+    """The names of a group's options that have a key."""
+    return [name for name in option_files(group, folders) if key in read_option(group, name, folders)]
+
+
+def chosen_by_keys(command: str, overrides: Iterable[str], folders: list[Path]) -> list[str]:
+    """`group=option` for groups that nothing chooses, where a key is given that one option alone has."""
+    given = [override.partition("=")[0] for override in overrides]
+    empty = {group for group, option in root_groups(command).items() if option is None} - set(given)
+    found = {}
+    for group, _, key in (each.partition(".") for each in given):
+        if group in empty and len(options := options_with(group, key, folders)) == 1:
+            found[group] = options[0]
+    return [f"{group}={option}" for group, option in found.items()]
+
+
 def given_keys() -> list[str]:
     """The keys and groups that the command line sets, with dots."""
     from hydra.core.hydra_config import HydraConfig

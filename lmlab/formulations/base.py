@@ -31,10 +31,12 @@ class Formulation(ABC):
     Attributes:
         fits: for each kind of task, the layouts of model that this formulation serves.
         trains: whether a model can learn the task in this way; false: it can only be asked.
+        decoding: settings that are not learnt; a trained model may be asked with others (see `TextGeneration.decode`).
     """
 
     fits: ClassVar[dict[str, tuple[str, ...]]]
     trains: ClassVar[bool] = True
+    decoding: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def serves(cls, kind: str, layout: str) -> bool:

@@ -16,7 +16,8 @@ class TaskBatches:
     pools of `POOL` batches, and the batches are shuffled again, so that length tells nothing about time.
 
     Args:
-        lengths: tokens of each example; of the longest of its sequences where it has several.
+        lengths: tokens of each example; of the longest of its sequences where it has several. (N,), or (N, P) for
+            examples of P parts that are padded apart, such as sources and targets.
         make_batch: indices of examples -> Batch.
         batch_size: examples of one optimizer step (the last one of an epoch takes what is left);
             None takes as many as make `batch_tokens` on average.
@@ -27,7 +28,7 @@ class TaskBatches:
 
     def __init__(
         self,
-        lengths: Sequence[int],
+        lengths: Sequence[int] | Sequence[Sequence[int]],
         make_batch: Callable[[Sequence[int]], Batch],
         micro_batch_tokens: int,
         seed: int,
@@ -35,7 +36,8 @@ class TaskBatches:
         batch_tokens: int | None = None,
         sizes: Sequence[int] | None = None,
     ) -> None:
-        self.lengths, self.make_batch = np.asarray(lengths), make_batch
+        self.parts, self.make_batch = in_parts(lengths), make_batch
+        self.lengths = self.parts.sum(axis=1)
         self.sizes = np.ones_like(self.lengths) if sizes is None else np.asarray(sizes)
         self.micro_batch_tokens, self.seed = micro_batch_tokens, seed
         tokens = self.lengths * self.sizes
@@ -48,7 +50,7 @@ class TaskBatches:
         """The micro-batches of optimizer step `step` (from 0)."""
         epoch, place = divmod(step, self.steps_per_epoch)
         chosen = self.order(epoch)[place]
-        return [self.make_batch(part) for part in cut(chosen, self.lengths, self.micro_batch_tokens, self.sizes)]
+        return [self.make_batch(part) for part in cut(chosen, self.parts, self.micro_batch_tokens, self.sizes)]
 
     def order(self, epoch: int) -> list[np.ndarray]:
         """The examples of every step of an epoch."""
@@ -66,19 +68,34 @@ class TaskBatches:
 
 
 def cut(
-    indices: Sequence[int], lengths: Sequence[int], max_tokens: int, sizes: Sequence[int] | None = None
+    indices: Sequence[int],
+    lengths: Sequence[int] | Sequence[Sequence[int]],
+    max_tokens: int,
+    sizes: Sequence[int] | None = None,
 ) -> Iterator[np.ndarray]:
     """Indices by length, cut so that sequences x longest stays within `max_tokens`; at least one a piece.
+
+    What is longest is found for each of the parts that are padded apart.
 
     Args:
         lengths, sizes: of each example, as in `TaskBatches`.
     """
-    indices, lengths = np.asarray(indices, dtype=np.int64), np.asarray(lengths)
-    ordered = indices[np.lexsort((indices, -lengths[indices]))]  # longest first, so that the first bounds the piece
+    indices, parts = np.asarray(indices, dtype=np.int64), in_parts(lengths)
+    totals = parts.sum(axis=1)
+    ordered = indices[np.lexsort((indices, -totals[indices]))]  # longest first: most pieces are as wide as their first
     ends = np.cumsum(np.ones_like(ordered) if sizes is None else np.asarray(sizes)[ordered])
     begin = before = 0  # examples, and their sequences, that are in earlier pieces
     while begin < len(ordered):
-        most = max_tokens // max(1, int(lengths[ordered[begin]]))
-        end = max(begin + 1, int(np.searchsorted(ends, before + most, side="right")))
+        most = max_tokens // max(1, int(totals[ordered[begin]]))
+        end = int(np.searchsorted(ends, before + most, side="right"))
+        widths = np.maximum.accumulate(parts[ordered[begin:end]]).sum(axis=1)
+        fitting = np.searchsorted((ends[begin:end] - before) * widths, max_tokens, side="right")
+        end = begin + max(1, int(fitting))
         yield ordered[begin:end]
         begin, before = end, ends[end - 1]
+
+
+def in_parts(lengths: Sequence[int] | Sequence[Sequence[int]]) -> np.ndarray:
+    """(N, P) of lengths that are (N,) where there is one part."""
+    lengths = np.asarray(lengths)
+    return lengths[:, None] if lengths.ndim == 1 else lengths

@@ -9,7 +9,7 @@ encoders: the layer reads u, v, |u - v| and u * v (InferSent, Conneau et al. 201
 product Sentence-BERT, Reimers & Gurevych 2019, arXiv:1908.10084).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,21 +17,21 @@ import torch
 from torch import Tensor, nn
 
 from lmlab.batch import Batch
-from lmlab.errors import UserError, nearest
+from lmlab.errors import UserError
 from lmlab.formulations.base import Answers, Formulation
 from lmlab.formulations.batches import TaskBatches, cut
+from lmlab.formulations.learner import Learner
 from lmlab.formulations.questions import Choice, Classification, Question, Regression, Tagging
-from lmlab.formulations.sequences import Example, Frame
+from lmlab.formulations.sequences import Example, Examples, Frame, decoder_start
+from lmlab.formulations.settings import LAYOUTS, refuse_below_one, refuse_unknown, refuse_unseen, sequence_length
 from lmlab.formulations.spans import Span
 from lmlab.models.base import initialize
 from lmlab.models.layers.dropout import Dropout
 
-LAYOUTS = ("encoder", "decoder", "encoder-decoder")
 POOLINGS = ("token", "first", "last", "mean", "last_four")
 PAIRS = ("joined", "apart")
 DECODER_INPUTS = ("text", "start", "none")
 QUESTIONS = {each.term: each for each in (Classification, Regression, Tagging, Span, Choice)}  # by kind of task
-UNLIMITED = 512  # sequence length taken for a model without a limit when none is asked for
 
 
 class Head(Formulation):
@@ -73,14 +73,12 @@ class Head(Formulation):
         max_question_tokens: int = 64,
         max_answer_length: int = 30,
     ) -> None:
-        for key, value, known in (
-            ("decoder_input", decoder_input, DECODER_INPUTS),
-            ("pooling", pooling, POOLINGS),
-            ("pairs", pairs, PAIRS),
-        ):
-            if value not in known:
-                hint = nearest(str(value), known)
-                raise UserError(f"formulation.{key} must be one of {', '.join(known)}, not {value!r}{hint}")
+        refuse_unknown("decoder_input", decoder_input, DECODER_INPUTS)
+        refuse_unknown("pooling", pooling, POOLINGS)
+        refuse_unknown("pairs", pairs, PAIRS)
+        refuse_below_one(max_answer_length=max_answer_length, max_question_tokens=max_question_tokens)
+        if dropout is not None and not 0 <= dropout < 1:
+            raise UserError(f"formulation.dropout={dropout} must be at least 0 and below 1")
         self.pooling, self.pairs = pooling, pairs
         self.max_length, self.dropout, self.decoder_input = max_length, dropout, decoder_input
         self.sees_text_whole = bool(sees_text_whole)
@@ -107,11 +105,12 @@ class Head(Formulation):
         Raises:
             UserError: the model does not offer what is to be read, or nothing sensible fits into a sequence.
         """
+        refuse_unseen(model, self.sees_text_whole)
         kind = QUESTIONS[task.kind]
         self.check_pairs(kind, task)
         start_is_enough = kind.pooled and self.pooling not in ("last", "mean")
         read = "text" if self.decoder_input == "start" and not start_is_enough else self.decoder_input
-        start_id, length = decoder_start(model, tokenizer), self.length_for(model)
+        start_id, length = decoder_start(model, tokenizer), sequence_length(self.max_length, model.max_positions)
         frame = Frame(model.layout, tokenizer, length, read, start_id, self.sees_text_whole)
         options = {name: getattr(self, name) for name in kind.options}
         question = kind(task, tokenizer, frame, **options, pooling=self.pooling)
@@ -130,7 +129,7 @@ class Head(Formulation):
 
     def check_pooling(self, model: nn.Module, question: Question) -> None:
         """Raise a UserError when the model has too few layers, or a first token that sees nothing."""
-        left_to_right = model.layout == "decoder" and not (self.sees_text_whole and model.bidirectional_prefix)
+        left_to_right = model.layout == "decoder" and not self.sees_text_whole
         if question.pooling == "first" and left_to_right:
             raise UserError(
                 "formulation.pooling=first: the first token of a decoder that reads from left to right has seen nothing"
@@ -142,20 +141,6 @@ class Head(Formulation):
                 f" (model.num_layers); take {', '.join(POOLINGS[:-1])}"
             )
 
-    def length_for(self, model: nn.Module) -> int:
-        """The sequence length, checked against the model's positions."""
-        positions = model.max_positions
-        if self.max_length is None:
-            return min(positions or UNLIMITED, UNLIMITED)
-        if positions is not None and self.max_length > positions:
-            raise UserError(
-                f"formulation.max_length={self.max_length} (seq_len) is beyond the model's positions; "
-                f"take at most {positions}"
-            )
-        if self.max_length < 4:
-            raise UserError(f"formulation.max_length={self.max_length} leaves no room beside the special tokens")
-        return self.max_length
-
     def batches(
         self,
         learner: "HeadLearner",
@@ -166,11 +151,9 @@ class Head(Formulation):
         batch_tokens: int | None = None,
     ) -> TaskBatches:
         question = learner.question
-        examples = question.trainable(list(question.examples(rows)))
-        if not examples:
+        bundles = Bundles(question, question.trainable(question.examples(rows)))
+        if not len(bundles.sizes):
             raise UserError(f"task '{question.task.name}': no training row can be learnt from")
-
-        bundles = Bundles(question, examples)
 
         def make_batch(chosen: Sequence[int]) -> Batch:
             return learner.collate(bundles.examples(chosen))
@@ -178,43 +161,41 @@ class Head(Formulation):
         sizes = (batch_size, batch_tokens, bundles.sizes)
         return TaskBatches(bundles.lengths, make_batch, micro_batch_tokens, seed, *sizes)
 
-    @torch.no_grad()
     def answer(self, learner: "HeadLearner", rows: list[dict], micro_batch_tokens: int) -> Answers:
-        question, device = learner.question, next(learner.parameters()).device
-        bundles = learner.prepared(rows)
-        was_training, found, total, count = learner.training, {}, 0.0, 0
-        learner.eval()
-        for chosen in cut(range(len(bundles.sizes)), bundles.lengths, micro_batch_tokens, bundles.sizes):
-            part = bundles.examples(chosen)
-            batch = learner.collate(part).to(device)
+        question, bundles, found = learner.question, learner.prepared(rows), {}
+        pieces = cut(range(len(bundles.sizes)), bundles.lengths, micro_batch_tokens, bundles.sizes)
+
+        def answered(batch: Batch, examples: Sequence[Example]) -> Tensor:
             outputs = learner.predict(batch)
-            question.read(outputs, part, found)
-            total += float(question.loss(outputs, batch.targets))
-            count += batch.counts[question.term]
-        learner.train(was_training)
-        predictions = [question.answer(row, found.get(index)) for index, row in enumerate(rows)]
-        return Answers(predictions, total / max(1, count))
+            question.read(outputs, examples, found)
+            return question.loss(outputs, batch.targets)
+
+        loss = learner.mean_loss(map(bundles.examples, pieces), answered)
+        return Answers([question.answer(row, found.get(index)) for index, row in enumerate(rows)], loss)
 
 
 class Bundles:
-    """Examples ready to be laid out; those that must share a batch are one (see `Question.bundles`).
+    """Examples ready to be laid out; those that must share a batch are one (see `Question.share_batch`).
 
     Attributes:
         lengths: tokens of the longest sequence of each bundle.
         sizes: how many sequences each has.
     """
 
-    def __init__(self, question: Question, examples: list[Example]) -> None:
-        self.bundles = question.bundles(examples)
-        self.lengths = np.array([max(map(question.frame.length, bundle)) for bundle in self.bundles], dtype=np.int64)
-        self.sizes = np.array([len(bundle) for bundle in self.bundles], dtype=np.int64)
+    def __init__(self, question: Question, examples: Iterable[Example]) -> None:
+        self._examples = Examples(examples)
+        rows, lengths = self._examples.rows, np.array([question.frame.length(example) for example in self._examples])
+        self._begins = np.flatnonzero(np.diff(rows, prepend=-1)) if question.share_batch else np.arange(len(rows))
+        self.sizes = np.diff(self._begins, append=len(rows))
+        self.lengths = np.maximum.reduceat(lengths.astype(np.int64), self._begins)
 
     def examples(self, chosen: Sequence[int]) -> list[Example]:
         """The sequences of some bundles."""
-        return [example for i in chosen for example in self.bundles[i]]
+        places = ((int(self._begins[i]), int(self.sizes[i])) for i in chosen)
+        return [self._examples[place] for begin, size in places for place in range(begin, begin + size)]
 
 
-class HeadLearner(nn.Module):
+class HeadLearner(Learner):
     """The model and the new layers above it.
 
     Attributes:
@@ -225,15 +206,11 @@ class HeadLearner(nn.Module):
     """
 
     def __init__(self, model: nn.Module, question: Question, num_outputs: int, dropout: float) -> None:
-        super().__init__()
-        self.model, self.question, self.dropout = model, question, Dropout(dropout)
         has_bias = model.layout != "decoder" or not question.pooled
         output = nn.Linear(model.hidden_size * question.num_states, num_outputs, bias=has_bias)
         initialize(output, std=0.02)
-        self.heads = nn.ModuleDict({"output": output})
-        if question.has_pooler:
-            self.heads["pooler"] = model.pooler()
-        self._prepared: dict[int, tuple[list[dict], Bundles]] = {}
+        super().__init__(model, {"output": output} | ({"pooler": model.pooler()} if question.has_pooler else {}))
+        self.question, self.dropout = question, Dropout(dropout)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """{loss term: loss summed over `batch.counts[term]` questions}."""
@@ -254,25 +231,14 @@ class HeadLearner(nn.Module):
         return self.heads["output"](self.dropout(hidden))
 
     def collate(self, examples: Sequence[Example]) -> Batch:
-        """Examples as one batch, padded to the longest of them."""
         question = self.question
         inputs = question.frame.collate(examples)
         targets = question.targets(examples, inputs) | question.groups(examples)
         num_tokens = sum(map(question.frame.length, examples))
         return Batch(inputs, targets, {question.term: question.count(examples)}, num_tokens)
 
-    def prepared(self, rows: list[dict]) -> Bundles:
-        """The examples of rows that are scored again and again; they are tokenised once."""
-        if id(rows) not in self._prepared:
-            self._prepared[id(rows)] = rows, Bundles(self.question, list(self.question.examples(rows)))
-        return self._prepared[id(rows)][1]
-
-    def train(self, mode: bool = True) -> "HeadLearner":
-        """As usual, but a model none of whose weights move is a fixed function: its dropout stays off."""
-        super().train(mode)
-        if not any(parameter.requires_grad for parameter in self.model.parameters()):
-            self.model.eval()
-        return self
+    def prepare(self, rows: list[dict]) -> Bundles:
+        return Bundles(self.question, self.question.examples(rows))
 
 
 def mean_by_group(rows: Tensor, groups: Tensor, sizes: Tensor) -> Tensor:
@@ -296,8 +262,3 @@ def depth(model: nn.Module, frame: Frame) -> int:
 def dropout_rate(model: nn.Module) -> float:
     """The largest dropout of the model's own layers."""
     return max((float(part.p) for part in model.modules() if isinstance(part, Dropout | nn.Dropout)), default=0.0)
-
-
-def decoder_start(model: nn.Module, tokenizer: Any) -> int:
-    """The first token of an encoder-decoder's decoder: the model's own, else the padding token (T5)."""
-    return next((i for i in (getattr(model, "start_id", None), tokenizer.pad_id) if i is not None), 0)

@@ -23,12 +23,13 @@ from lmlab.batch import Batch
 from lmlab.errors import UserError
 from lmlab.formulations.base import Answers, Formulation
 from lmlab.formulations.batches import TaskBatches, cut
+from lmlab.formulations.settings import LAYOUTS
 from lmlab.models.layers.vocabulary import MAX_LOGITS
 from lmlab.text.features import CONVERTERS
 
-LAYOUTS = ("encoder", "decoder", "encoder-decoder")
 DECIMALS = 4  # of log-probabilities; scores that differ by less are equal: padding moves the last digits of a float
 MAX_EXPONENT = 700.0  # e to the power of more is past all floats
+EQUALITY = ("accuracy", "exact_match")  # scores of a text that is predicted with its own beginning in sight
 HOW_TO = "lmlab evaluate run=<pre-trained run or hf:...> task=..."
 
 
@@ -44,7 +45,10 @@ class Likelihood(Formulation):
     its power, `word_perplexity` the same per word of the references, which does not depend on the tokenizer. Only
     scores that ask for equal texts mean something here (accuracy, exact match): a long text is for `sequence` to write.
 
-    A text longer than the model's context loses its beginning; `truncated` is the share of the texts that did.
+    Three shares are told where they are not 0. `truncated`: texts longer than the model's context, which lose their
+    beginning. `beyond_context`: texts whose asked part alone is longer; it is read whole, at positions that were never
+    trained, since sentences are compared only if nothing of any is left out. `unknown`: asked tokens that stand for
+    what the tokenizer does not know; a text with one is never right, and choices may differ in nothing else.
 
     Args:
         normalise: what the log-probability of a choice is divided by: "none", its "tokens" or its "bytes" (Brown et
@@ -78,6 +82,12 @@ class Likelihood(Formulation):
     ) -> "Asker":
         if self.asks is None:
             raise UserError(f"formulation=likelihood asks a pre-trained model: {HOW_TO}")
+        if task.kind == "text" and (others := [name for name in task.metrics if name not in EQUALITY]):
+            raise UserError(
+                f"formulation=likelihood shows the model the reference as it goes: {', '.join(others)} of task"
+                f" '{task.name}' would score what is copied. Take task.metrics=[accuracy], or train a model that"
+                f" writes: lmlab finetune task=... formulation=sequence"
+            )
         if "vocabulary" not in (heads := pretrained_heads or {}):
             raise UserError(
                 f"formulation=likelihood needs a model that predicts words; this one has the heads"
@@ -113,9 +123,10 @@ class Likelihood(Formulation):
             choices = row["inputs"]["choices"]
             of_row = scores[begin : begin + len(choices)]
             predictions.append(best_of(of_row, choices))
-            losses.append(np.logaddexp.reduce(of_row) - of_row[row["target"]])
+            right = row.get("right", [row["target"]])
+            losses.append(np.logaddexp.reduce(of_row) - np.logaddexp.reduce(of_row[right]))
             begin += len(choices)
-        return Answers(predictions, float(np.mean(losses)), truncation(texts))
+        return Answers(predictions, float(np.mean(losses)), shares(texts, learner.tokenizer.unk_id))
 
     def _complete(self, learner: "Asker", rows: list[dict], micro_batch_tokens: int) -> Answers:
         references = [row["target"][0] for row in rows]
@@ -127,7 +138,7 @@ class Likelihood(Formulation):
             count += len(found.best)
         words = sum(len(reference.split()) for reference in references)
         metrics = {"perplexity": perplexity(total, count), "word_perplexity": perplexity(total, words)}
-        return Answers(predictions, total / max(1, count), metrics | truncation(texts))
+        return Answers(predictions, total / max(1, count), metrics | shares(texts, learner.tokenizer.unk_id))
 
 
 @dataclass
@@ -140,13 +151,15 @@ class Text:
         num_bytes: of the part, in UTF-8.
         length: tokens of the longest sequence that the model reads for it.
         is_cut: it has lost its beginning.
+        is_beyond: what is left is longer than the model's context.
     """
 
     ids: np.ndarray
     asked: np.ndarray
     num_bytes: int
     length: int
-    is_cut: bool = False
+    is_cut: bool
+    is_beyond: bool
 
 
 class Found(NamedTuple):
@@ -210,11 +223,12 @@ class Asker(nn.Module):
     def _within_context(self, ids: np.ndarray, asked: np.ndarray, num_bytes: int) -> Text:
         """The text without as many tokens at its beginning as do not fit; the asked ones all stay."""
         start, length = len(self.asks.start), self._length(ids, asked)
-        too_many = 0 if self.context is None else max(0, length - self.context)
-        if not (drop := min(too_many, int(asked[0]) - start)):
-            return Text(ids, asked, num_bytes, length)
-        ids, asked = np.delete(ids, slice(start, start + drop)), asked - drop
-        return Text(ids, asked, num_bytes, self._length(ids, asked), is_cut=True)
+        context = length if self.context is None else self.context
+        drop = min(max(0, length - context), int(asked[0]) - start)
+        if drop:
+            ids, asked = np.delete(ids, slice(start, start + drop)), asked - drop
+            length = self._length(ids, asked)
+        return Text(ids, asked, num_bytes, length, is_cut=drop > 0, is_beyond=length > context)
 
     def _length(self, ids: np.ndarray, asked: np.ndarray) -> int:
         example, _ = self.asks(ids, asked)
@@ -278,15 +292,19 @@ class Asker(nn.Module):
     # ---- reading answers
 
     def written(self, text: Text, best: np.ndarray, reference: str) -> str:
-        """The reference if all its tokens are the likeliest, else what the model writes: never the same string."""
+        """The reference if all its tokens are the likeliest, else what the model writes: never the same string.
+
+        An unknown token is never right: it stands for any text.
+        """
         ids = text.ids[text.asked][-len(best) :]
-        wrong = np.flatnonzero(best != ids)
+        wrong = np.flatnonzero((best != ids) | is_unknown(ids, self.tokenizer.unk_id))
         if not len(wrong):
             return reference
         # What follows a wrong token was predicted after the right one, and is no continuation of it.
         answer = best if self.model.layout == "encoder" else [*ids[: wrong[0]], best[wrong[0]]]
-        string = self.tokenizer.decode(answer).strip()
-        return f"##{string}" if string == reference else string  # other tokens: it goes on the word before, mostly
+        string = self.tokenizer.decode(answer, skip_special=False).strip()
+        # Other tokens that read the same go on the word before, mostly; no score takes the mark for punctuation.
+        return f"…{string}" if string == reference else string
 
 
 def best_of(scores: np.ndarray, choices: Sequence[str]) -> int:
@@ -304,10 +322,28 @@ def perplexity(total: float, count: int) -> float:
     return math.exp(min(total / max(1, count), MAX_EXPONENT))
 
 
-def truncation(texts: Sequence[Text]) -> dict[str, float]:
-    """The share of the texts that were cut, if any was; it is told, too."""
-    if not (count := sum(text.is_cut for text in texts)):
-        return {}
-    message = "%d of %d texts are longer than the model's context and lost their beginning"
-    logging.getLogger(__name__).warning(message, count, len(texts))
-    return {"truncated": count / len(texts)}
+def is_unknown(ids: np.ndarray, unk_id: int | None) -> np.ndarray:
+    """Which tokens stand for what the tokenizer does not know."""
+    return np.zeros(len(ids), dtype=bool) if unk_id is None else ids == unk_id
+
+
+def shares(texts: Sequence[Text], unk_id: int | None) -> dict[str, float]:
+    """What lowers the worth of the scores, as shares; those that are not 0 are returned, and told, too."""
+    asked = np.concatenate([text.ids[text.asked] for text in texts])
+    counted = {
+        "truncated": (
+            [text.is_cut for text in texts],
+            "texts are longer than the model's context and lost their beginning",
+        ),
+        "beyond_context": (
+            [text.is_beyond for text in texts],
+            "texts have positions that the model was not trained on",
+        ),
+        "unknown": (is_unknown(asked, unk_id), "asked tokens are unknown to the tokenizer: any text may stand there"),
+    }
+    found = {}
+    for name, (flags, message) in counted.items():
+        if count := int(np.sum(flags)):
+            logging.getLogger(__name__).warning("%d of %d %s", count, len(flags), message)
+            found[name] = count / len(flags)
+    return found

@@ -5,8 +5,8 @@ asked, or (B, T, 2) for spans.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from itertools import chain, groupby
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lmlab.formulations.sequences import Example, Frame
+from lmlab.formulations.sequences import Example, Frame, truncate
 from lmlab.formulations.windows import check_stride, cut_windows, most_context
+
+TOGETHER = 1000  # rows that are tokenised at once
 
 
 class Question(ABC):
@@ -33,11 +35,13 @@ class Question(ABC):
         pooled: whether one state stands for the whole sequence.
         pooling: as given, "token" where it is the same for this kind and layout.
         apart: whether a row has two texts, each of them a sequence.
+        share_batch: whether the sequences of a row must be in one batch.
     """
 
     term: str
     options: ClassVar[tuple[str, ...]] = ()
     pooled: bool = False
+    share_batch: bool = False
     apart: bool = False
 
     def __init__(self, task: Any, tokenizer: Any, frame: Frame, pooling: str = "token") -> None:
@@ -87,13 +91,15 @@ class Question(ABC):
     def check(self) -> None:  # noqa: B027  most kinds have nothing to check
         """Raise a UserError when nothing sensible fits into the sequence length."""
 
-    def trainable(self, examples: Sequence[Example]) -> list[Example]:
-        """The examples that can be learnt from."""
-        return list(examples)
+    def encoded(self, rows: Sequence[dict], texts: Callable[[dict], list[str]]) -> Iterator[np.ndarray]:
+        """Ids of the texts of each row, a text at a time; while they are made, they take far more memory than after."""
+        for begin in range(0, len(rows), TOGETHER):
+            some = rows[begin : begin + TOGETHER]
+            yield from self.tokenizer.encode_batch([text for row in some for text in texts(row)])
 
-    def bundles(self, examples: Sequence[Example]) -> list[list[Example]]:
-        """The examples, those together that must share a batch; most stand alone."""
-        return [[example] for example in examples]
+    def trainable(self, examples: Iterable[Example]) -> Iterable[Example]:
+        """The examples that can be learnt from."""
+        return examples
 
     def groups(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """Where the mean of an example's states is read, `groups` (N,): the example of each state, and `sizes` (B,)."""
@@ -119,7 +125,7 @@ class PooledQuestion(Question):
     """
 
     options = ("pairs",)
-    pooled = True
+    pooled = share_batch = True
 
     def __init__(self, task: Any, tokenizer: Any, frame: Frame, pairs: str = "joined", pooling: str = "token") -> None:
         super().__init__(task, tokenizer, frame, pooling)
@@ -127,13 +133,11 @@ class PooledQuestion(Question):
 
     def examples(self, rows: Sequence[dict]) -> Iterator[Example]:
         """A sequence a row, or one a text; the first of a row bears its label."""
-        columns = [self.tokenizer.encode_batch([row["inputs"][name] for row in rows]) for name in self.task.fields]
-        for index, (row, *texts) in enumerate(zip(rows, *columns, strict=True)):
+        encoded = self.encoded(rows, lambda row: [row["inputs"][name] for name in self.task.fields])
+        for index, row in enumerate(rows):
+            texts = [next(encoded) for _ in self.task.fields]
             for number, together in enumerate([[text] for text in texts] if self.apart else [texts]):
                 yield self.example(index, together, [] if number else [row["target"]])
-
-    def bundles(self, examples: Sequence[Example]) -> list[list[Example]]:
-        return [list(own) for _, own in groupby(examples, key=lambda example: example.row)]
 
     def example(self, row: int, texts: Sequence[np.ndarray], labels: list) -> Example:
         """The sequence of some texts, with the positions that are read."""
@@ -184,6 +188,7 @@ class Regression(PooledQuestion):
 class Choice(PooledQuestion):
     """A score for each choice, and a soft-max over those of a row (GPT: Radford et al. 2018, section 3.3).
 
+    Where several are right, the loss is that of giving any of them: what they take together of the soft-max.
     A choice is the second text of a pair, after the fields; without fields it stands alone. Rows may differ in how many
     they have.
     """
@@ -192,26 +197,40 @@ class Choice(PooledQuestion):
     options = ()
 
     def examples(self, rows: Sequence[dict]) -> Iterator[Example]:
-        """One sequence a choice; the first of a row bears its label."""
-        fields = [" ".join(row["inputs"][name] for name in self.task.fields) for row in rows]
-        before = [[ids] for ids in self.tokenizer.encode_batch(fields)] if self.task.fields else [[] for _ in rows]
-        choices = iter(self.tokenizer.encode_batch([text for row in rows for text in row["inputs"]["choices"]]))
+        """One sequence a choice; the first of a row bears its label, the list of the right ones."""
+        choices = self.encoded(rows, lambda row: row["inputs"]["choices"])
         for index, row in enumerate(rows):
+            fields = self.fields(row)
             for number in range(len(row["inputs"]["choices"])):
-                yield self.example(index, [*before[index], next(choices)], [] if number else [row["target"]])
+                label = [] if number else [self.task.reference(row)["right"]]
+                yield self.example(index, self.pair(fields, next(choices)), label)
+
+    def fields(self, row: dict) -> list[np.ndarray]:
+        """The tokens of each field, as they are where the fields stand one after the other in a text."""
+        texts = [row["inputs"][name] for name in self.task.fields]
+        ids, numbers = self.tokenizer.encode_pretokenized(texts)
+        return np.split(np.asarray(ids, dtype=np.int32), np.searchsorted(numbers, range(1, len(texts))))[: len(texts)]
+
+    def pair(self, fields: Sequence[np.ndarray], choice: np.ndarray) -> list[np.ndarray]:
+        """The fields as one text, and the choice. The longest part loses tokens first: a short last field stays."""
+        *fields, choice = truncate([*fields, choice], self.frame.room(2 if fields else 1))
+        return [np.concatenate(fields), choice] if fields else [choice]
 
     def targets(self, examples: Sequence[Example], inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """`labels` (R,) of the rows, and `choices` (R, C): where the scores of a row stand, -1 where it has fewer."""
+        """`choices` (R, C): where the scores of a row stand, -1 where it has fewer; and which are `right` (R, C)."""
         begins = np.flatnonzero(np.diff([example.row for example in examples], prepend=-1))
         sizes = np.diff(begins, append=len(examples))
         place = np.arange(sizes.max())
         choices = np.where(place < sizes[:, None], begins[:, None] + place, -1)
-        return {"labels": all_labels(examples, torch.long), "choices": torch.from_numpy(choices)}
+        labels = chain.from_iterable(example.labels for example in examples)
+        right = np.array([np.isin(place, label) for label in labels], dtype=bool)
+        return {"choices": torch.from_numpy(choices), "right": torch.from_numpy(right)}
 
     def loss(self, outputs: Tensor, targets: dict[str, Tensor]) -> Tensor:
         choices = targets["choices"]
         scores = outputs.float().squeeze(-1)[choices].masked_fill(choices < 0, -torch.inf)
-        return F.cross_entropy(scores, targets["labels"], reduction="sum")
+        right = scores.log_softmax(-1).masked_fill(~targets["right"], -torch.inf)
+        return -right.logsumexp(-1).sum()
 
     def read(self, outputs: Tensor, examples: Sequence[Example], found: dict[int, Any]) -> None:
         for example, score in zip(examples, outputs.float().squeeze(-1).tolist(), strict=True):

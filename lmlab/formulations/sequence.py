@@ -6,25 +6,34 @@ arXiv:1905.03197); an encoder writes after [SEP] itself, as in that paper, or ge
 2019, arXiv:1907.12461). All learn the next token of the first reference, and its end.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lmlab.batch import Batch
-from lmlab.errors import UserError, nearest
+from lmlab.errors import Diverged, UserError
 from lmlab.formulations.base import Answers, Formulation
 from lmlab.formulations.batches import TaskBatches, cut
-from lmlab.formulations.head import LAYOUTS, UNLIMITED, decoder_start
-from lmlab.formulations.sequences import Example, Frame
+from lmlab.formulations.learner import Learner
+from lmlab.formulations.sequences import Example, Frame, decoder_start
+from lmlab.formulations.settings import (
+    LAYOUTS,
+    SHORTEST,
+    UNLIMITED,
+    refuse_below_one,
+    refuse_unknown,
+    refuse_unseen,
+    sequence_length,
+)
 from lmlab.formulations.writing import TERM, InPlace, OneSequence, OnTop, TwoSequences, Writing
 from lmlab.models.decoder_on_top import DecoderOnTop
 from lmlab.models.decoding import beam_search
 from lmlab.models.layouts import Encoder
 
 ENCODER_GENERATES = ("in_place", "on_top")
-SHORTEST = 4  # tokens of a source that says anything, special ones included
 
 
 class TextGeneration(Formulation):
@@ -43,6 +52,7 @@ class TextGeneration(Formulation):
     """
 
     fits = dict.fromkeys(("text",), LAYOUTS)
+    decoding = ("max_target_length", "num_beams", "length_penalty")
 
     def __init__(
         self,
@@ -54,14 +64,10 @@ class TextGeneration(Formulation):
         num_beams: int = 1,
         length_penalty: float = 1.0,
     ) -> None:
-        if encoder_generates not in ENCODER_GENERATES:
-            hint = nearest(str(encoder_generates), ENCODER_GENERATES)
-            known = " or ".join(ENCODER_GENERATES)
-            raise UserError(f"formulation.encoder_generates must be {known}, not {encoder_generates!r}{hint}")
-        counts = {"max_target_length": max_target_length, "num_beams": num_beams}
-        for key, value in (counts | {"num_decoder_layers": num_decoder_layers}).items():
-            if value is not None and value < 1:
-                raise UserError(f"formulation.{key}={value} must be at least 1")
+        refuse_unknown("encoder_generates", encoder_generates, ENCODER_GENERATES)
+        refuse_below_one(
+            max_target_length=max_target_length, num_beams=num_beams, num_decoder_layers=num_decoder_layers
+        )
         self.max_length, self.max_target_length = max_length, max_target_length
         self.sees_text_whole, self.encoder_generates = bool(sees_text_whole), encoder_generates
         self.num_decoder_layers, self.num_beams, self.length_penalty = num_decoder_layers, num_beams, length_penalty
@@ -90,8 +96,9 @@ class TextGeneration(Formulation):
         """
         if tokenizer.eos_id is None:
             raise UserError("the tokenizer has no end token ([SEP], </s> or <|endoftext|>) that could close a target")
+        refuse_unseen(model, self.sees_text_whole)
         in_place = model.layout == "encoder" and self.encoder_generates == "in_place"
-        frame = Frame(model.layout, tokenizer, self.source_length(model, in_place or model.layout == "decoder"))
+        frame = Frame(model.layout, tokenizer, self.source_length(model, in_place))
         named = {"frame": frame, "end_id": tokenizer.eos_id, "max_target_length": self.max_target_length}
         if model.layout == "decoder":
             return OneSequence(self.sees_text_whole, **named)
@@ -102,23 +109,37 @@ class TextGeneration(Formulation):
         start_id = decoder_start(model, tokenizer)
         return (OnTop if model.layout == "encoder" else TwoSequences)(start_id, **named)
 
-    def source_length(self, model: nn.Module, shares_positions: bool) -> int:
+    def source_length(self, model: nn.Module, in_place: bool) -> int:
         """Tokens of a source, checked against the positions that it may share with the target."""
-        positions, asked = model.max_positions, self.max_length
-        if asked is not None and asked < SHORTEST:
-            raise UserError(f"formulation.max_length={asked} leaves no room beside the special tokens")
-        if positions is None:
-            return asked or UNLIMITED
-        room = positions - self.max_target_length if shares_positions else positions
-        length = min(room, UNLIMITED) if asked is None else asked
-        if not SHORTEST <= length <= room or self.max_target_length > positions:
-            both = "source and target together" if shares_positions else "each of the two"
+        positions, together = model.max_positions, in_place or model.layout == "decoder"
+        if positions is None or not (together or model.layout == "encoder-decoder"):
+            return sequence_length(self.max_length, positions)  # a decoder on top has positions of its own
+        room = positions - self.max_target_length if together else positions
+        length = min(room, UNLIMITED) if self.max_length is None else self.max_length
+        if room < max(SHORTEST, length) or self.max_target_length > positions:
+            both = "source and target together" if together else "each of the two"
             raise UserError(
                 f"formulation.max_length={length} (seq_len) and formulation.max_target_length={self.max_target_length} "
                 f"do not fit: a source takes {SHORTEST} tokens or more, and {both} at most the model's {positions} "
                 f"positions"
             )
-        return length
+        return sequence_length(self.max_length, room)
+
+    def decode(self, learner: "WritingLearner", **settings: Any) -> "TextGeneration":
+        """The formulation of a learner that writes in another way: `settings` replace some of `decoding`.
+
+        The loss stays that of the targets that were learnt. Raises UserError where there is no room for what is asked.
+        """
+        other = copy(self)
+        vars(other).update(settings)
+        refuse_below_one(max_target_length=other.max_target_length, num_beams=other.num_beams)
+        room = learner.writing.room(learner.model, learner.heads)
+        if room is not None and other.max_target_length > room:
+            raise UserError(
+                f"formulation.max_target_length={other.max_target_length}: the model has positions for {room} tokens of"
+                f" a target, beside a source of {learner.writing.frame.max_length} (seq_len)"
+            )
+        return other
 
     def batches(
         self,
@@ -131,33 +152,36 @@ class TextGeneration(Formulation):
     ) -> TaskBatches:
         if not any(parameter.requires_grad for parameter in learner.parameters()):
             raise UserError("tuning=frozen leaves nothing to learn: all weights are the model's own; take tuning=full")
-        examples = list(learner.examples(rows))
+        examples = learner.prepared(rows)
 
         def make_batch(chosen: Sequence[int]) -> Batch:
-            return learner.writing.collate([examples[i] for i in chosen])
+            return learner.collate([examples[i] for i in chosen])
 
-        lengths = [len(example.ids) + len(example.labels) for example in examples]
+        lengths = list(map(learner.writing.lengths, examples))
         return TaskBatches(lengths, make_batch, micro_batch_tokens, seed, batch_size, batch_tokens)
 
-    @torch.no_grad()
     def answer(self, learner: "WritingLearner", rows: list[dict], micro_batch_tokens: int) -> Answers:
         """What is written for each row, and the mean loss of a token of the first reference, read as it stands."""
-        device, examples = next(learner.parameters()).device, list(learner.examples(rows))
+        examples, texts = learner.prepared(rows), [""] * len(rows)
         lengths = [self.num_beams * (len(example.ids) + self.max_target_length) for example in examples]
-        was_training, texts, total, count = learner.training, [""] * len(rows), 0.0, 0
-        learner.eval()
-        for chosen in cut(range(len(examples)), lengths, micro_batch_tokens):
-            part = [examples[i] for i in chosen]
-            batch = learner.writing.collate(part).to(device)
-            total += float(learner(batch)[TERM])
-            count += batch.counts[TERM]
-            for index, text in zip(chosen, learner.write(part, self.num_beams, self.length_penalty), strict=True):
-                texts[index] = text
-        learner.train(was_training)
-        return Answers(texts, total / max(1, count))
+        pieces = cut(range(len(examples)), lengths, micro_batch_tokens)
+
+        def answered(batch: Batch, part: Sequence[Example]) -> Tensor:
+            memory = learner.writing.memory(learner.model, batch.inputs)
+            loss = learner(batch, memory)[TERM]
+            if not loss.isfinite():
+                raise Diverged(
+                    f"the model's loss on task '{learner.task.name}' is {float(loss)}: its weights are no numbers"
+                )
+            for example, text in zip(part, learner.write(part, self, memory), strict=True):
+                texts[example.row] = text
+            return loss
+
+        loss = learner.mean_loss(([examples[i] for i in chosen] for chosen in pieces), answered)
+        return Answers(texts, loss)
 
 
-class WritingLearner(nn.Module):
+class WritingLearner(Learner):
     """The model and what writes with it.
 
     Attributes:
@@ -169,43 +193,42 @@ class WritingLearner(nn.Module):
     def __init__(
         self, model: nn.Module, heads: Mapping[str, nn.Module], writing: Writing, task: Any, tokenizer: Any
     ) -> None:
-        super().__init__()
-        self.model, self.heads, self.writing = model, nn.ModuleDict(heads), writing
-        self.task, self.tokenizer = task, tokenizer
+        super().__init__(model, heads)
+        self.writing, self.task, self.tokenizer = writing, task, tokenizer
         beyond = range(tokenizer.vocab_size, model.vocab_size)  # rows of the embedding without a token
         self.never = sorted({*tokenizer.special_ids, *beyond} - {writing.end_id})
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, memory: Tensor | None = None) -> dict[str, Tensor]:
         """{"sequence": cross-entropy in nats, summed over the tokens of the targets}."""
-        hidden = self.writing.states(self.model, self.heads, batch.inputs)
+        hidden = self.writing.states(self.model, self.heads, batch.inputs, memory)
         return {TERM: self.heads["vocabulary"].cross_entropy(hidden, batch.targets["labels"])}
 
-    def examples(self, rows: Sequence[dict]) -> Iterator[Example]:
-        """Sources with targets."""
-        return self.writing.examples(self.task, self.tokenizer, rows)
+    def collate(self, examples: Sequence[Example]) -> Batch:
+        return self.writing.collate(examples)
 
-    def write(self, examples: Sequence[Example], num_beams: int = 1, length_penalty: float = 1.0) -> list[str]:
-        """What the model writes for each source."""
+    def prepare(self, rows: Sequence[dict]) -> list[Example]:
+        """Sources with targets."""
+        return list(self.writing.examples(self.task, self.tokenizer, rows))
+
+    def longest_sequence(self, rows: list[dict]) -> int:
+        """Tokens of the longest sequence of rows, source and target together where they share the model's positions."""
+        return max(map(self.writing.longest, self.prepared(rows)))
+
+    def write(self, examples: Sequence[Example], how: TextGeneration, memory: Tensor | None = None) -> list[str]:
+        """What the model writes for each source; `memory` as `Writing.memory` gives it for a batch of them."""
         device = next(self.parameters()).device
-        steps, tokens = self.writing.begin(self.model, self.heads, examples, device)
+        steps, tokens = self.writing.begin(self.model, self.heads, examples, device, memory)
         written = beam_search(
             steps,
             self.heads["vocabulary"],
             tokens,
-            self.writing.max_target_length,
+            how.max_target_length,
             self.writing.end_id,
-            num_beams,
-            length_penalty,
+            how.num_beams,
+            how.length_penalty,
             banned_ids=torch.tensor(self.never, dtype=torch.long, device=device),
         )
         return [self.tokenizer.decode(ids) for ids in written]
-
-    def train(self, mode: bool = True) -> "WritingLearner":
-        """As usual, but a model none of whose weights move is a fixed function: its dropout stays off."""
-        super().train(mode)
-        if not any(parameter.requires_grad for parameter in self.model.parameters()):
-            self.model.eval()
-        return self
 
 
 def refuse_unfit(model: nn.Module, in_place: bool) -> None:

@@ -12,13 +12,14 @@ A tokenizer without [CLS] and [SEP] uses its start and end of text, and one that
 out.
 """
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lmlab.text.features import padded, padded_inputs
 
@@ -44,6 +45,46 @@ class Example:
     asked: np.ndarray | None = None
     labels: Any = None
     window: Any = field(default=None, repr=False)
+
+
+class Examples(Sequence[Example]):
+    """Examples in a few flat arrays: an object for each would take several times the memory of its tokens."""
+
+    def __init__(self, examples: Iterable[Example]) -> None:
+        self.rows, self._ids, self._begins, self._asked = array("i"), Ragged(), Ragged(), Ragged()
+        self._labels, self._windows = [], []
+        for example in examples:
+            self.rows.append(example.row)
+            self._ids.append(example.ids)
+            self._begins.append(example.begins)
+            self._asked.append([] if example.asked is None else example.asked)  # all are read where none is asked
+            self._labels.append(example.labels)
+            self._windows.append(example.window)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Example:
+        ids, begins, asked = self._ids[index], self._begins[index].tolist(), self._asked[index]
+        asked = asked if len(asked) else None
+        return Example(
+            ids, segments(ids, begins), begins, self.rows[index], asked, self._labels[index], self._windows[index]
+        )
+
+
+class Ragged:
+    """Lists of whole numbers, of different lengths, in one array."""
+
+    def __init__(self) -> None:
+        self._values, self._ends = array("i"), array("q", [0])
+
+    def append(self, numbers: Sequence[int] | np.ndarray) -> None:
+        """Add a list."""
+        self._values.frombytes(np.asarray(numbers, dtype=np.int32).tobytes())
+        self._ends.append(len(self._values))
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return np.frombuffer(self._values, dtype=np.int32)[self._ends[index] : self._ends[index + 1]]
 
 
 class Frame:
@@ -98,8 +139,7 @@ class Frame:
             begins.append(sum(map(len, pieces)))
             pieces += [text, separator * (self.between if number < len(texts) else 1)]
         ids = np.concatenate(pieces, dtype=np.int32, casting="unsafe")
-        segments = np.arange(len(ids)) >= begins[1] if len(texts) > 1 else None
-        return Example(ids, segments, begins)
+        return Example(ids, segments(ids, begins), begins)
 
     def pooled_position(self, example: Example) -> int:
         """Where the state of the whole sequence stands: first token of an encoder, last of a decoder."""
@@ -130,6 +170,11 @@ class Frame:
         return inputs
 
 
+def segments(ids: np.ndarray, begins: Sequence[int]) -> np.ndarray | None:
+    """See `Example`."""
+    return np.arange(len(ids)) >= begins[1] if len(begins) > 1 else None
+
+
 def truncate(texts: Sequence[np.ndarray], room: int) -> list[np.ndarray]:
     """Take tokens off the end of the longest text (of equals, the last) until all fit into `room`."""
     lengths = [len(text) for text in texts]
@@ -139,6 +184,11 @@ def truncate(texts: Sequence[np.ndarray], room: int) -> list[np.ndarray]:
         # Down to the next longest at once; then one by one, in turns.
         lengths[longest] = max(min(lengths[longest] - 1, others), lengths[longest] - (sum(lengths) - max(0, room)))
     return [text[:length] for text, length in zip(texts, lengths, strict=True)]
+
+
+def decoder_start(model: nn.Module, tokenizer: Any) -> int:
+    """The first token of an encoder-decoder's decoder: the model's own, else the padding token (T5)."""
+    return next((i for i in (getattr(model, "start_id", None), tokenizer.pad_id) if i is not None), 0)
 
 
 def _first(*ids: int | None) -> int | None:

@@ -6,7 +6,7 @@ where the state of the whole sequence stands: [CLS] for an encoder, the last tok
 token has seen nothing of the text.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lmlab.batch import IGNORE
 from lmlab.errors import UserError
 from lmlab.formulations.questions import Question
 from lmlab.formulations.sequences import Example, Frame
 from lmlab.formulations.windows import check_stride, cut_windows, most_context
 
-NOT_SHOWN = -1  # label of an answer that is not in its context at all
+NOT_SHOWN = (IGNORE, IGNORE)  # labels of an answer that is not in its context at all: no loss counts them
 
 
 @dataclass
@@ -80,14 +81,14 @@ class Span(Question):
 
     def examples(self, rows: Sequence[dict]) -> Iterator[Example]:
         question, context = self.task.fields
-        asked = self.tokenizer.encode_batch([row["inputs"][question] for row in rows])
+        questions = self.encoded(rows, lambda row: [row["inputs"][question]])
         encoded: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # several questions share a context
-        for index, row in enumerate(rows):
+        for index, (row, asked) in enumerate(zip(rows, questions, strict=True)):
             text = row["inputs"][context]
             if text not in encoded:
                 ids, offsets = self.tokenizer.encode_with_offsets(text)
                 encoded = {text: (np.asarray(ids, np.int32), np.asarray(offsets, np.int32).reshape(-1, 2))}
-            yield from self._windows(index, row, asked[index][: self.max_question_tokens], text, *encoded[text])
+            yield from self._windows(index, row, asked[: self.max_question_tokens], text, *encoded[text])
 
     def _windows(
         self, index: int, row: dict, question: np.ndarray, context: str, ids: np.ndarray, offsets: np.ndarray
@@ -101,30 +102,30 @@ class Span(Question):
             first = example.begins[1]
             example.window = Window(first, offsets[begin:end], best[begin:end] == begin, context)
             example.labels = answer
-            if answer != (NOT_SHOWN, NOT_SHOWN):
+            if answer != NOT_SHOWN:
                 inside = answer is not None and begin <= answer[0] and answer[1] < end
                 example.labels = (first + answer[0] - begin, first + answer[1] - begin) if inside else None
             yield example
 
     def _answer_tokens(self, row: dict, offsets: np.ndarray) -> tuple[int, int] | None:
-        """First and last token of the first answer; None: no answer; NOT_SHOWN twice: not in the context."""
+        """First and last token of the first answer; None: no answer; NOT_SHOWN: not in the context."""
         if not row["target"]["text"]:
             return None
         start, text = row["target"]["answer_start"][0], row["target"]["text"][0]
         covering = np.flatnonzero((offsets[:, 1] > start) & (offsets[:, 0] < start + len(text)))
         if start < 0 or not len(covering):
-            return NOT_SHOWN, NOT_SHOWN
+            return NOT_SHOWN
         return int(covering[0]), int(covering[-1])
 
     def null_position(self, example: Example) -> int:
         """Where "not in this window" is scored."""
         return self.frame.pooled_position(example)
 
-    def trainable(self, examples: Sequence[Example]) -> list[Example]:
-        return [example for example in examples if example.labels != (NOT_SHOWN, NOT_SHOWN)]
+    def trainable(self, examples: Iterable[Example]) -> Iterable[Example]:
+        return (example for example in examples if example.labels != NOT_SHOWN)
 
     def count(self, examples: Sequence[Example]) -> int:
-        return len(examples)
+        return sum(1 for _ in self.trainable(examples))
 
     def targets(self, examples: Sequence[Example], inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """`start`, `end` (B,) and `visible` (B, T): the window and the null position."""
@@ -132,8 +133,7 @@ class Span(Question):
         nulls = [self.null_position(example) for example in examples]
         visible = self._marked(examples, width)
         visible[range(len(examples)), nulls] = True
-        shown = [example.labels not in (None, (NOT_SHOWN, NOT_SHOWN)) for example in examples]
-        ends = [example.labels if s else (null, null) for example, s, null in zip(examples, shown, nulls, strict=True)]
+        ends = [example.labels or (null, null) for example, null in zip(examples, nulls, strict=True)]
         start, end = torch.tensor(ends).unbind(1)
         return {"start": start, "end": end, "visible": torch.from_numpy(visible)}
 

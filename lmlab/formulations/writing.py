@@ -27,6 +27,7 @@ from lmlab.models.layouts import Cache
 from lmlab.text.features import DecoderConverter, EncoderDecoderConverter, padded, padded_inputs
 
 TERM = "sequence"  # name of the loss
+OF_DECODER = ("decoder_input_ids", "positions")  # what a decoder over an encoder reads of a batch, and that alone
 
 
 class Writing(ABC):
@@ -50,6 +51,18 @@ class Writing(ABC):
             example.row, example.labels = index, np.append(target, self.end_id)[: self.max_target_length]
             yield example
 
+    @abstractmethod
+    def lengths(self, example: Example) -> list[int]:
+        """Tokens of the sequences of an example, each of which is padded by itself."""
+
+    def longest(self, example: Example) -> int:
+        """How many of the positions that the model was trained with an example takes."""
+        return max(self.lengths(example))
+
+    @abstractmethod
+    def room(self, model: nn.Module, heads: nn.ModuleDict) -> int | None:
+        """Positions for what is written; None: there is no limit."""
+
     def collate(self, examples: Sequence[Example]) -> Batch:
         """Sources and targets, padded to the longest; `targets["labels"]` (N,) are all that is asked."""
         batch = self.laid_out(examples)
@@ -60,13 +73,24 @@ class Writing(ABC):
     def laid_out(self, examples: Sequence[Example]) -> Batch:
         """What `states` reads, with `targets["labels"]`."""
 
+    def memory(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor | None:
+        """The states of the sources (B, S, H), which both the loss and the search read; None: there are none apart."""
+        return None
+
     @abstractmethod
-    def states(self, model: nn.Module, heads: nn.ModuleDict, inputs: dict[str, Tensor]) -> Tensor:
-        """Hidden states (N, H) that predict the labels of a batch."""
+    def states(
+        self, model: nn.Module, heads: nn.ModuleDict, inputs: dict[str, Tensor], memory: Tensor | None = None
+    ) -> Tensor:
+        """Hidden states (N, H) that predict the labels of a batch; the `memory` is computed where it is not given."""
 
     @abstractmethod
     def begin(
-        self, model: nn.Module, heads: nn.ModuleDict, examples: Sequence[Example], device: torch.device
+        self,
+        model: nn.Module,
+        heads: nn.ModuleDict,
+        examples: Sequence[Example],
+        device: torch.device,
+        memory: Tensor | None = None,
     ) -> tuple[CachedSteps, Tensor]:
         """What runs the network over the sources, and the tokens (B, T) that it goes on from."""
 
@@ -87,17 +111,30 @@ class OneSequence(Writing):
         """What the network is told of each token, by which ones are of the source, (B, T)."""
         return {"prefix_mask": is_source} if self.sees_source_whole else {}
 
+    def lengths(self, example: Example) -> list[int]:
+        return [len(example.ids) + len(example.labels)]
+
+    def room(self, model: nn.Module, heads: nn.ModuleDict) -> int | None:
+        return None if model.max_positions is None else model.max_positions - self.frame.max_length
+
     def laid_out(self, examples: Sequence[Example]) -> Batch:
         pairs = [{"inputs": example.ids, "targets": example.labels} for example in examples]
         batch = DecoderConverter(self.frame.pad_id)(pairs)
         batch.inputs |= self.marks(batch.inputs.pop("prefix_mask"))
         return batch
 
-    def states(self, model: nn.Module, heads: nn.ModuleDict, inputs: dict[str, Tensor]) -> Tensor:
+    def states(
+        self, model: nn.Module, heads: nn.ModuleDict, inputs: dict[str, Tensor], memory: Tensor | None = None
+    ) -> Tensor:
         return model(**inputs).flatten(0, -2)
 
     def begin(
-        self, model: nn.Module, heads: nn.ModuleDict, examples: Sequence[Example], device: torch.device
+        self,
+        model: nn.Module,
+        heads: nn.ModuleDict,
+        examples: Sequence[Example],
+        device: torch.device,
+        memory: Tensor | None = None,
     ) -> tuple[CachedSteps, Tensor]:
         """Sources are padded on the left here, so that all targets begin in the same column."""
 
@@ -146,8 +183,17 @@ class TwoSequences(Writing):
         return model.encode(**sources)
 
     def decoder(self, model: nn.Module, heads: nn.ModuleDict) -> nn.Module:
-        """What has `decode` and `new_cache`."""
+        """What has `decode`, `new_cache` and `max_positions`."""
         return model
+
+    def lengths(self, example: Example) -> list[int]:
+        return [len(example.ids), len(example.labels)]
+
+    def room(self, model: nn.Module, heads: nn.ModuleDict) -> int | None:
+        return self.decoder(model, heads).max_positions
+
+    def memory(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor | None:
+        return self.encode(model, {name: each for name, each in inputs.items() if name not in OF_DECODER})
 
     def sources(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """What `encode` reads."""
@@ -159,14 +205,28 @@ class TwoSequences(Writing):
         batch.inputs |= self.sources(examples)
         return batch
 
-    def states(self, model: nn.Module, heads: nn.ModuleDict, inputs: dict[str, Tensor]) -> Tensor:
-        return model(**inputs).flatten(0, -2)
+    def states(
+        self, model: nn.Module, heads: nn.ModuleDict, inputs: dict[str, Tensor], memory: Tensor | None = None
+    ) -> Tensor:
+        if memory is None:  # in one call, for a network that is compiled
+            return model(**inputs).flatten(0, -2)
+        return self.decoded(model, heads, inputs, memory)
+
+    def decoded(self, model: nn.Module, heads: nn.ModuleDict, inputs: dict[str, Tensor], memory: Tensor) -> Tensor:
+        """Hidden states (N, H) of the decoder over a memory."""
+        read = {name: inputs[name] for name in (*OF_DECODER, "attention_mask") if name in inputs}
+        return self.decoder(model, heads).decode(memory=memory, **read).flatten(0, -2)
 
     def begin(
-        self, model: nn.Module, heads: nn.ModuleDict, examples: Sequence[Example], device: torch.device
+        self,
+        model: nn.Module,
+        heads: nn.ModuleDict,
+        examples: Sequence[Example],
+        device: torch.device,
+        memory: Tensor | None = None,
     ) -> tuple[CachedSteps, Tensor]:
         sources = {name: each.to(device) for name, each in self.sources(examples).items()}
-        memory, decoder = self.encode(model, sources), self.decoder(model, heads)
+        memory, decoder = self.encode(model, sources) if memory is None else memory, self.decoder(model, heads)
         mask = sources.get("attention_mask")
         steps = CachedSteps(decoder.decode, decoder.new_cache(), memory=memory, attention_mask=mask)
         return steps, torch.full((len(examples), 1), self.start_id, device=device)
@@ -181,11 +241,14 @@ class OnTop(TwoSequences):
     def decoder(self, model: nn.Module, heads: nn.ModuleDict) -> DecoderOnTop:
         return heads["decoder"]
 
-    def states(self, model: nn.Module, heads: nn.ModuleDict, inputs: dict[str, Tensor]) -> Tensor:
-        of_decoder = ("decoder_input_ids", "positions")
-        memory = model(**{name: each for name, each in inputs.items() if name not in of_decoder})
-        read = {name: inputs[name] for name in (*of_decoder, "attention_mask") if name in inputs}
-        return heads["decoder"].decode(memory=memory, **read).flatten(0, -2)
+    def longest(self, example: Example) -> int:
+        """The positions of the decoder are its own, and new."""
+        return len(example.ids)
+
+    def states(
+        self, model: nn.Module, heads: nn.ModuleDict, inputs: dict[str, Tensor], memory: Tensor | None = None
+    ) -> Tensor:
+        return self.decoded(model, heads, inputs, self.memory(model, inputs) if memory is None else memory)
 
     def sources(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         segments = [example.segments for example in examples]

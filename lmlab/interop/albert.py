@@ -74,6 +74,12 @@ FAMILY = Family(
         ),
         Architecture("AlbertForTokenClassification", "tagging", {"output": {"": "classifier"}}),
         Architecture("AlbertForQuestionAnswering", "span", {"output": {"": "qa_outputs"}}),
+        Architecture(
+            "AlbertForMultipleChoice",
+            "choice",
+            {"pooler": POOLER, "output": {"": "classifier"}},
+            fixed=TANH,
+        ),
     ),
     copies={
         "predictions.decoder.weight": "albert.embeddings.word_embeddings.weight",

@@ -96,6 +96,12 @@ FAMILY = Family(
         ),
         Architecture("BertForTokenClassification", "tagging", {"output": {"": "classifier"}}),
         Architecture("BertForQuestionAnswering", "span", {"output": {"": "qa_outputs"}}),
+        Architecture(
+            "BertForMultipleChoice",
+            "choice",
+            {"pooler": POOLER, "output": {"": "classifier"}},
+            fixed=TANH,
+        ),
     ),
     copies={
         "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",

@@ -54,6 +54,12 @@ FAMILY = Family(
         ),
         Architecture("DistilBertForTokenClassification", "tagging", {"output": {"": "classifier"}}),
         Architecture("DistilBertForQuestionAnswering", "span", {"output": {"": "qa_outputs"}}),
+        Architecture(
+            "DistilBertForMultipleChoice",
+            "choice",
+            {"pooler": {"0": "pre_classifier"}, "output": {"": "classifier"}},
+            fixed={"pooler_activation": "relu"},
+        ),
     ),
     copies={"vocab_projector.weight": "distilbert.embeddings.word_embeddings.weight"},
     ignored=IGNORED,

@@ -10,6 +10,7 @@ VOCABULARY = {
 }
 DETECTOR = {"0": "discriminator_predictions.dense", "2": "discriminator_predictions.dense_prediction"}
 GELU = {"activation": "gelu"}  # which the generator's head has there, and the discriminator's here, in any model
+SUMMARY = {"summary_type": "first", "summary_use_proj": True, "summary_activation": "gelu"}  # of a choice
 
 FAMILY = Family(
     model_types=("electra",),
@@ -41,11 +42,17 @@ FAMILY = Family(
         ),
         Architecture("ElectraForTokenClassification", "tagging", {"output": {"": "classifier"}}),
         Architecture("ElectraForQuestionAnswering", "span", {"output": {"": "qa_outputs"}}),
+        Architecture(
+            "ElectraForMultipleChoice",
+            "choice",
+            {"pooler": {"0": "sequence_summary.summary"}, "output": {"": "classifier"}},
+            fixed={"pooler_activation": "gelu"},
+        ),
     ),
     copies={"generator_lm_head.weight": "electra.embeddings.word_embeddings.weight"},
     ignored=IGNORED,
     fixed={"pre_norm": False, "position_offset": 0, "num_groups": None},
-    theirs=NO_DECODER,
+    theirs=NO_DECODER | SUMMARY,
     usual={"pooler_activation": "gelu"},
     reads=lambda config, settings: settings | {"pooler_activation": "gelu"},
     refuses=needs_segments,

@@ -260,10 +260,8 @@ class Family:
         architecture = self.chosen(asks, heads)
         if architecture is None:
             classes = (f"{each.name} has {_named(each.heads)}" for each in self.architectures if _alike(each, asks))
-            return [
-                *found,
-                f"there is no class with {_named(heads)} for {asks} ({', '.join(classes) or 'none at all'})",
-            ]
+            known = ", ".join(classes) or f"none is for {asks}"
+            return [*found, f"no class that is known here has {_named(heads)} for {asks} ({known})"]
         if architecture.refused:
             return [*found, f"{architecture.name} cannot be written: {architecture.refused}"]
         needed = architecture.fixed | (AS_HEADS_READ if asks in TASKS else {})

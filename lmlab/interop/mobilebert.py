@@ -139,6 +139,13 @@ FAMILY = Family(
         Architecture("MobileBertForSequenceClassification", "classification", {"output": CLASSIFIER}, fixed=NONE),
         Architecture("MobileBertForTokenClassification", "tagging", {"output": CLASSIFIER}),
         Architecture("MobileBertForQuestionAnswering", "span", {"output": {"": "qa_outputs"}}),
+        Architecture(
+            "MobileBertForMultipleChoice",
+            "choice",
+            {"pooler": POOLER, "output": CLASSIFIER},
+            fixed=TANH,
+        ),
+        Architecture("MobileBertForMultipleChoice", "choice", {"output": CLASSIFIER}, fixed=NONE),
     ),
     copies={
         "cls.predictions.decoder.weight": "mobilebert.embeddings.word_embeddings.weight",

@@ -52,6 +52,12 @@ FAMILY = Family(
         ),
         Architecture("RobertaForTokenClassification", "tagging", {"output": {"": "classifier"}}),
         Architecture("RobertaForQuestionAnswering", "span", {"output": {"": "qa_outputs"}}),
+        Architecture(
+            "RobertaForMultipleChoice",
+            "choice",
+            {"pooler": POOLER, "output": {"": "classifier"}},
+            fixed=TANH,
+        ),
     ),
     copies={
         "lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",

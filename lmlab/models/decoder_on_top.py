@@ -25,8 +25,10 @@ class DecoderOnTop(nn.Module):
 
     def __init__(self, encoder: Encoder, num_layers: int, max_positions: int):
         super().__init__()
+        self.max_positions = max_positions
         self.stack = encoder.decoder_stack(num_layers)
-        read, norm = encoder.embeddings, partial(nn.LayerNorm, eps=1e-12)
+        read = encoder.embeddings
+        norm = partial(nn.LayerNorm, eps=getattr(self.stack.blocks[0].attention_norm, "eps", 1e-12))  # as in its blocks
         self.embeddings = Embeddings(
             encoder.vocab_size,
             encoder.hidden_size,
@@ -34,8 +36,10 @@ class DecoderOnTop(nn.Module):
             max_positions=max_positions,
             norm=norm,
             dropout=read.dropout.p,
+            tokens=nn.Identity(),
         )
         initialize(self.embeddings, std=encoder.init_std)
+        self.embeddings.tokens = nn.Embedding.from_pretrained(read.tokens.weight)  # the encoder's are not drawn anew
         self.embeddings.tokens.weight = read.tokens.weight
 
     def decode(

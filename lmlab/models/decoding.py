@@ -1,7 +1,6 @@
 """Continuing a sequence token by token."""
 
 from collections.abc import Callable, Iterator
-from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -94,7 +93,8 @@ class CachedSteps:
     Args:
         run: maps the tokens that are new, (B, T), to hidden states; it takes the `cache` and what is `given` by name.
         cache: empty caches of the network.
-        given: what else the rows read, each (B, ...), such as the hidden states of an encoder; None is left out.
+        given: what else the rows read, each (B, ...), such as the hidden states of an encoder; None is left out. It is
+            the same for all rows of a text.
     """
 
     def __init__(self, run: Callable[..., Tensor], cache: Cache, **given: Tensor | None) -> None:
@@ -106,11 +106,17 @@ class CachedSteps:
         self.num_seen = tokens.shape[1]
         return hidden[:, -1]
 
-    def select(self, rows: Tensor) -> None:
-        """Go on with these rows (N,); one may be taken several times."""
-        self.given = {name: each[rows] for name, each in self.given.items()}
-        for cache in chain.from_iterable(self.cache):
-            cache.select(rows)
+    def select(self, rows: Tensor, same_texts: bool = False) -> None:
+        """Go on with these rows (N,); one may be taken several times.
+
+        With `same_texts` each row gives way to one of the same text: what a text's rows share stays where it is.
+        """
+        for own, memory in self.cache:
+            own.select(rows)
+            if not same_texts:
+                memory.select(rows)
+        if not same_texts:
+            self.given = {name: each[rows] for name, each in self.given.items()}
 
 
 def encoder_decoder_steps(model: nn.Module, input_ids: Tensor, attention_mask: Tensor | None = None) -> CachedSteps:
@@ -161,12 +167,13 @@ def beam_search(
         sums, rows, new, scores = (each.gather(1, running) for each in (sums, rows, new, scores))
         to_beat = [each[-1][0] if len(each) == num_beams else -torch.inf for each in unfinished]
         goes_on = scores[:, 0] > torch.tensor(to_beat, device=tokens.device)
+        num_texts = len(unfinished)
         unfinished = [each for each, more in zip(unfinished, goes_on.tolist(), strict=True) if more]
         if not unfinished:
             break
         sums, rows, new = sums[goes_on], rows[goes_on].flatten(), new[goes_on].view(-1, 1)
         if not torch.equal(rows, torch.arange(len(tokens), device=rows.device)):
-            steps.select(rows)
+            steps.select(rows, same_texts=len(unfinished) == num_texts and len(rows) == len(tokens))
         tokens = torch.cat([tokens[rows], new], dim=1)
     return [each[0][1] for each in results]
 
@@ -176,12 +183,14 @@ def _best_continuations(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The `count` best continuations of each text by one token, best first, from beams with these `sums` (N, K).
 
-    Returns, each (N, count): the new sums, the rows of `logits` (N * K, V) that they continue, and their tokens.
+    There are fewer where there are no more. Returns, each (N, count): the new sums, the rows of `logits` (N * K, V)
+    that they continue, and their tokens.
     """
     log_probabilities = logits.float().log_softmax(dim=-1)
     if banned_ids is not None:
         log_probabilities[:, banned_ids] = -torch.inf
     num_texts, num_beams = sums.shape
-    best, places = (sums.view(-1, 1) + log_probabilities).view(num_texts, -1).topk(count, dim=1)
+    scores = (sums.view(-1, 1) + log_probabilities).view(num_texts, -1)
+    best, places = scores.topk(min(count, scores.shape[1]), dim=1)
     first_rows = num_beams * torch.arange(num_texts, device=logits.device)[:, None]
     return best, first_rows + places // logits.shape[1], places % logits.shape[1]

@@ -129,6 +129,80 @@ def test_a_finetuned_run_scores_as_it_did_at_its_end(place, lmlab):  # noqa: F81
     assert code == 1 and "name the task too" in told
 
 
+def test_a_run_in_bf16_scores_as_it_did_at_its_end(place, lmlab):  # noqa: F811
+    steps = ["init=random", "trainer.precision=bf16", "trainer.max_steps=8", "trainer.eval_every=4"]
+    code, _, told = lmlab("finetune", *words(place), *steps)
+    assert code == 0, told
+    finished = json.loads((only("outputs/finetune/*/*", place) / "summary.json").read_text())["metrics"]
+    assert evaluate(lmlab, f"data_dir={place}/data")["metrics"] == pytest.approx(finished, rel=1e-4)
+    assert evaluate(lmlab, f"data_dir={place}/data", "precision=fp32")["metrics"]["loss"] != finished["loss"]
+
+
+def test_latest_is_the_newest_run_that_can_be_asked(place, lmlab):  # noqa: F811
+    steps = ["init=random", "trainer.max_steps=2", "task.max_evaluation_rows=8"]
+    files = [f"task.{split}={place}/data/glue-sst2/{split}.jsonl" for split in ("train", "validation")]
+    values = ["task=jsonl_regression", *files, "task.fields=[sentence]", "task.target=label"]
+    pretrain = ["objective=mlm", "corpus=text", f"corpus.path={place}/text.txt", "seq_len=32", "trainer.max_steps=2"]
+    for command, *arguments in (
+        ("finetune", *words(place), *steps),
+        ("finetune", *words(place), *values, *steps),
+        ("pretrain", *pretrain, *TINY, "trainer.batch_tokens=256", "trainer.eval_every=null"),
+    ):
+        code, _, told = lmlab(command, *arguments)
+        assert code == 0, told
+    data = f"data_dir={place}/data"
+    classified, valued, trained = (
+        evaluate(lmlab, *arguments)["run"] for arguments in (["task=sst2", data], values, ["objective=mlm"])
+    )
+    tasks = [json.loads((place / run / "summary.json").read_text())["task"] for run in (classified, valued)]
+    assert tasks == ["sst2", "jsonl_regression"]
+    assert evaluate(lmlab)["run"] == trained and "pretrain" in trained
+
+
+def test_a_file_of_ones_own_is_asked_by_likelihood(place, lmlab):  # noqa: F811
+    corpus = ["corpus=text", f"corpus.path={place}/text.txt"]
+    steps = ["seq_len=32", "trainer.max_steps=3", "trainer.batch_tokens=256", "trainer.eval_every=null"]
+    code, _, told = lmlab("pretrain", "model=gpt", "objective=causal_lm", *corpus, *steps, *TINY)
+    assert code == 0, told
+    rows = [{"question": "the red dog", "choices": ["runs over", "over runs the"], "label": 0}] * 3
+    (place / "choices.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = ["task=jsonl_choice", "task.validation=choices.jsonl"]
+    plain, by_bytes = evaluate(lmlab, *asked), evaluate(lmlab, *asked, "formulation.normalise=bytes")
+    assert 0 < by_bytes["metrics"]["loss"] < plain["metrics"]["loss"] or plain["metrics"]["accuracy"] == 1
+    code, _, told = lmlab("evaluate", "task=jsonl_choice")
+    assert code == 1 and "no data yet" in told
+    code, _, told = lmlab("evaluate", *asked, "formulation.max_length=8")
+    assert code == 1 and "formulation=head or formulation=sequence" in told
+    (place / "texts.jsonl").write_text(json.dumps({"source": "the red dog", "target": "runs over"}) + "\n")
+    texts = ["task=jsonl_text", "task.validation=texts.jsonl", "formulation=likelihood"]
+    code, _, told = lmlab("evaluate", *texts)
+    assert code == 1 and "bleu, chrf" in told and "formulation=sequence" in told
+    assert evaluate(lmlab, *texts, "task.metrics=[exact_match]")["metrics"]["perplexity"] > 1
+
+
+def test_the_head_of_a_published_model_reads_what_is_asked(place, lmlab):  # noqa: F811
+    pytest.importorskip("transformers")
+    code, _, told = lmlab("finetune", *words(place), "init=random", "trainer.max_steps=3", "model.num_layers=4")
+    assert code == 0, told
+    code, _, told = lmlab("export", "to=published")
+    assert code == 0, told
+    asked = ["run=hf:published", "task=sst2", f"data_dir={place}/data"]
+    token = evaluate(lmlab, *asked)["metrics"]["loss"]
+    assert evaluate(lmlab, *asked, "formulation=head")["metrics"]["loss"] == token
+    mean = evaluate(lmlab, *asked, "formulation=head", "formulation.pooling=mean")["metrics"]["loss"]
+    assert mean != pytest.approx(token, rel=1e-4)
+    for arguments, message in {
+        (
+            "formulation=head",
+            "formulation.pooling=last_four",
+        ): "reads 64 numbers of a text; the head of hf:published 16",
+        ("formulation=head", "formulation.pairs=apart", "formulation.pooling=four"): "pooling must be one of",
+        ("formulation=sequence",): "take formulation=head, not sequence",
+    }.items():
+        code, _, told = lmlab("evaluate", *asked, *arguments)
+        assert code == 1 and message in told, told
+
+
 def test_a_causal_run_is_scored_on_its_held_out_text(place, lmlab):  # noqa: F811
     corpus = ["corpus=text", f"corpus.path={place}/text.txt"]
     steps = ["seq_len=32", "trainer.max_steps=3", "trainer.batch_tokens=256", "trainer.eval_every=null"]

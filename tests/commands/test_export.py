@@ -1,17 +1,19 @@
 """lmlab export: what transformers loads from the folder says what the run says, from the text on."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from lmlab import load
 from lmlab.cli import main
-from lmlab.commands.export import as_finetuned, write
+from lmlab.commands.export import as_finetuned, as_writer, write
 from lmlab.config.assemble import tokenizer_facts
 from lmlab.config.build import build
 from lmlab.errors import UserError
 from lmlab.formulations.head import Head
+from lmlab.formulations.sequence import TextGeneration
 from lmlab.loading import load_run
 from lmlab.runs import find
 from lmlab.tasks.choice import Choice
@@ -46,9 +48,9 @@ NODES = {
     "bart": {"_target_": "lmlab.models.bart.Bart", **SMALL},
 }
 FOR = {"classification": "ForSequenceClassification", "regression": "ForSequenceClassification",
-       "tagging": "ForTokenClassification", "span": "ForQuestionAnswering"}  # fmt: skip
+       "tagging": "ForTokenClassification", "span": "ForQuestionAnswering", "choice": "ForMultipleChoice"}  # fmt: skip
 LACKING = {("openai-gpt", "tagging"), ("openai-gpt", "span"), ("t5", "classification"), ("t5", "regression"),
-           ("bart", "tagging")}  # fmt: skip
+           ("bart", "tagging")} | {(name, "choice") for name in ("openai-gpt", "gpt2", "t5", "bart")}  # fmt: skip
 PAIRS = [(model, kind) for model in NODES for kind in FOR]
 
 
@@ -74,6 +76,8 @@ def row_of(kind, a, b):
     """A row with the texts `a` and `b`, of which a task that tags reads the first."""
     if kind == "tagging":
         return {"id": "0", "inputs": {"words": a.split()}, "target": [0] * len(a.split())}
+    if kind == "choice":
+        return {"id": "0", "inputs": {"a": a, "choices": [b, a]}, "target": 1}
     target = {"text": [b.split()[1]], "answer_start": [b.index(b.split()[1])]} if kind == "span" else 1
     return {"id": "0", "inputs": {"a": a, "b": b}, "target": target}
 
@@ -103,9 +107,13 @@ def test_a_fine_tuned_head_answers_the_same_from_the_text_on(name, kind, tokeniz
     rows = [row_of(kind, *pair) for pair in texts]
     examples = list(learner.question.examples(rows))
     given = [(each[0],) if kind == "tagging" else each for each in texts]
+    if kind == "choice":
+        given = [(row["inputs"]["a"], choice) for row in rows for choice in row["inputs"]["choices"]]
     for example, texts_of_row in zip(examples, given, strict=True):  # alone: padding was held against theirs elsewhere
         inputs = reader(*texts_of_row, return_tensors="pt")
         assert inputs["input_ids"][0].tolist() == example.ids.tolist()
+        if kind == "choice":
+            inputs = {name: each[:, None] for name, each in inputs.items()}  # (rows, choices, tokens)
         with torch.no_grad():
             ours, found = learner.predict(learner.collate([example])), theirs.eval()(**inputs)
         if kind == "span":
@@ -115,15 +123,56 @@ def test_a_fine_tuned_head_answers_the_same_from_the_text_on(name, kind, tokeniz
         torch.testing.assert_close(ours, expected, **TOLERANCE)
 
 
+TEXT = SimpleNamespace(kind="text", name="toy", fields=["a"])
+
+
+@pytest.mark.parametrize("name", ["gpt2", "openai-gpt", "t5", "bart"])
+def test_a_model_that_writes_texts_writes_the_same_from_the_text_on(name, tokenizer, tmp_path):
+    formulation = TextGeneration(max_length=20, max_target_length=8)
+    torch.manual_seed(0)
+    learner = formulation.learner(build(NODES[name], **tokenizer_facts(tokenizer)), TEXT, tokenizer).eval()
+    with torch.no_grad():
+        for parameter in learner.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+    written = write(as_writer(learner, tokenizer, NODES[name]), tmp_path / "out")
+    theirs, report = getattr(transformers, written).from_pretrained(tmp_path / "out", output_loading_info=True)
+    reader = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert not any(report.values())
+    rows = [{"id": "0", "inputs": {"a": text}, "target": [text]} for text in TEXTS]
+    for row, example in zip(rows, learner.prepare(rows), strict=True):
+        (answer,) = formulation.answer(learner, [row], 1000).predictions
+        inputs = reader(row["inputs"]["a"], return_tensors="pt")
+        assert inputs["input_ids"][0].tolist() == example.ids.tolist()
+        settings = {"max_new_tokens": 8, "do_sample": False, "suppress_tokens": learner.never}
+        ids = theirs.generate(inputs["input_ids"], attention_mask=inputs["attention_mask"], **settings)[0].tolist()
+        new = ids[1:] if learner.model.layout == "encoder-decoder" else ids[len(example.ids) :]
+        assert answer and tokenizer.decode(new) == answer
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "reason"),
+    [
+        ("bert", {}, "an encoder that writes texts cannot be exported yet"),
+        ("gpt2", {"sees_text_whole": True}, "transformers would read them from left to right"),
+    ],
+)
+def test_what_transformers_would_write_otherwise_is_refused(name, settings, reason, tokenizer):
+    model = build(NODES[name], **tokenizer_facts(tokenizer))
+    learner = TextGeneration(max_length=20, max_target_length=8, **settings).learner(model, TEXT, tokenizer)
+    with pytest.raises(UserError, match=reason):
+        as_writer(learner, tokenizer, NODES[name])
+
+
 @pytest.mark.parametrize(
     ("node", "kind", "settings", "reason"),
     [
         (BERT | {"pre_norm": True}, "classification", {}, "model.pre_norm=True, and bert has False only"),
-        (BERT, "classification", {"pooling": "mean"}, "no class with the head"),
+        (BERT, "classification", {"pooling": "mean"}, "no class that is known here has the head"),
         (NODES["gpt2"], "classification", {"pooling": "mean"}, "formulation.pooling=mean, and GPT2"),
         (BERT | {"num_layers": 4}, "tagging", {"pooling": "last_four"}, "formulation.pooling=last_four, and Bert"),
         (BERT, "regression", {"pairs": "apart"}, "formulation.pairs=apart"),
-        (BERT, "choice", {}, "for choice (none at all)"),
+        (BERT, "choice", {"pooling": "mean"}, "(BertForMultipleChoice has the heads output, pooler)"),
+        (NODES["gpt2"], "choice", {}, "for choice (none is for choice)"),
         (NODES["gpt2"] | {"local_window": 4}, "classification", {}, "model.local_window=4: there is nothing like it"),
         (NODES["gpt2"], "classification", {"sees_text_whole": True}, "formulation.sees_text_whole=True"),
         (NODES["t5"], "classification", {}, "T5ForSequenceClassification cannot be written"),

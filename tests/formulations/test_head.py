@@ -1,6 +1,7 @@
 """The head: each kind of task can be learnt by each layout, scores are those of a direct computation."""
 
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 
 from lmlab.errors import UserError
 from lmlab.formulations.head import POOLINGS, Head, mean_by_group
+from lmlab.formulations.sequence import TextGeneration
 from lmlab.models.bert import Bert
 from lmlab.models.gpt import Gpt
 from lmlab.models.t5 import T5
@@ -18,7 +20,7 @@ from lmlab.tasks.classification import Classification
 from lmlab.tasks.regression import Regression
 from lmlab.tasks.span import SpanExtraction
 from lmlab.tasks.tagging import Tagging
-from lmlab.text.tokenizers import WordPiece
+from lmlab.text.tokenizers import BPE, WordPiece
 
 WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"]
 TOKENIZER = WordPiece(vocab_size=400, num_sentinels=2).train([" ".join(WORDS)] * 3)
@@ -294,6 +296,21 @@ def test_the_loss_of_a_row_is_a_soft_max_over_its_own_choices():
     torch.testing.assert_close(learner(batch)["choice"], expected)
 
 
+def test_of_several_right_choices_none_is_pushed_down():
+    """The loss is that of what the right ones take together of the soft-max (ReCoRD)."""
+    task = Choice(fields=[], choices=["c"], metrics=["accuracy"], **NAMES)
+    rows = [{"id": "0", "inputs": {"choices": WORDS[:3]}, "target": 0, "right": [0, 2]}]
+    rows += [{"id": "1", "inputs": {"choices": WORDS[:2]}, "target": 1}]
+    learner = Head().learner(model("encoder"), task, TOKENIZER)
+    targets = learner.collate(list(learner.question.examples(rows))).targets
+    outputs = torch.tensor([[1.0], [2.0], [-0.5], [0.3], [0.1]], requires_grad=True)
+    loss = learner.question.loss(outputs, targets)
+    first, second = outputs[:3, 0].softmax(0), outputs[3:, 0].softmax(0)
+    torch.testing.assert_close(loss, -(first[0] + first[2]).log() - second[1].log())
+    loss.backward()
+    assert (outputs.grad[:, 0] > 0).tolist() == [False, True, False, True, False]
+
+
 def test_the_choices_of_a_row_share_a_batch():
     head, learner, rows = put(choice, "decoder")
     batches = head.batches(learner, rows, 1, 0, batch_size=3)
@@ -310,6 +327,28 @@ def test_a_choice_follows_all_fields_as_one_text(fields, text):
     row = {"id": "0", "inputs": {"a": "alpha", "b": "beta", "choices": ["zeta", "eta"]}, "target": 1}
     _, second = Head().learner(model("encoder"), task, TOKENIZER).question.examples([row])
     assert [TOKENIZER.token(i) for i in second.ids] == f"[CLS] {text} [SEP]".split()
+
+
+def test_a_question_after_a_long_passage_is_read():
+    """As in ReCoRD and RACE: what is too long is taken off the longest of the texts."""
+    task = Choice(fields=["a", "b"], choices=["c"], metrics=["accuracy"], **NAMES)
+    inputs = {"a": " ".join(WORDS * 3), "b": "kappa iota", "choices": ["eta theta", "zeta"]}
+    row = {"id": "0", "inputs": inputs, "target": 1}
+    examples = Head(max_length=12).learner(model("encoder"), task, TOKENIZER).question.examples([row])
+    read = [" ".join(TOKENIZER.token(i) for i in example.ids) for example in examples]
+    assert read == [
+        "[CLS] alpha beta gamma delta epsilon kappa iota [SEP] eta theta [SEP]",
+        "[CLS] alpha beta gamma delta epsilon zeta kappa iota [SEP] zeta [SEP]",
+    ]
+
+
+def test_fields_one_after_the_other_have_the_tokens_of_running_text():
+    task, text = Choice(fields=["a", "b"], choices=["c"], metrics=["accuracy"], **NAMES), " ".join(WORDS)
+    for tokenizer in (TOKENIZER, BPE(vocab_size=400, num_sentinels=2).train([f"a {text} a"] * 3)):
+        question = Head().learner(model("encoder"), task, tokenizer).question
+        first, second = question.fields({"inputs": {"a": text[:22], "b": text[23:]}})
+        assert [*first, *second] == tokenizer.encode(text) and list(first) == tokenizer.encode(text[:22])
+        assert [len(each) for each in question.fields({"inputs": {"a": "", "b": text}})][1] > 0
 
 
 # --- the pieces ---
@@ -371,6 +410,29 @@ def test_a_length_beyond_the_models_positions_is_refused():
 def test_unknown_words_are_refused(settings):
     with pytest.raises(UserError, match="must be"):
         Head(**settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_answer_length": 0},
+        {"max_answer_length": -2},
+        {"max_question_tokens": -3},
+        {"dropout": 1.5},
+    ],
+)
+def test_numbers_that_cannot_be_are_refused_before_anything_is_read(settings):
+    with pytest.raises(UserError, match=f"formulation.{next(iter(settings))}=.* must be at least"):
+        Head(**settings)
+
+
+@pytest.mark.parametrize("formulation", [Head, TextGeneration])
+def test_a_causal_decoder_does_not_see_a_text_whole(formulation):
+    causal = Gpt(TOKENIZER.vocab_size, 32, 2, 2, 64, 128, bidirectional_prefix=False)
+    kind = {"kind": "classification", "fields": ["s"], "labels": ["a", "b"], "num_outputs": 2}
+    with pytest.raises(UserError, match=r"sees_text_whole=true: .*\(model.bidirectional_prefix=false\)"):
+        formulation(sees_text_whole=True, max_length=16).learner(causal, SimpleNamespace(**kind), TOKENIZER)
+    formulation(sees_text_whole=False, max_length=16).learner(causal, SimpleNamespace(**kind), TOKENIZER)
 
 
 @pytest.mark.parametrize("pooling", ["token", "first", "last_four"])

@@ -33,6 +33,7 @@ from lmlab.objectives.prefix_lm import PrefixLm
 from lmlab.objectives.rtd import Rtd
 from lmlab.objectives.span_corruption import SpanCorruption
 from lmlab.objectives.sum import Sum
+from lmlab.tasks.metrics import TEXT_METRICS
 from lmlab.text.tokenizers import BPE, WordPiece
 
 WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"]
@@ -304,6 +305,29 @@ def test_what_a_score_is_divided_by():
         assert answers.loss == pytest.approx(np.mean(losses), rel=1e-4)
 
 
+def test_the_loss_of_several_right_choices_is_that_of_them_together():
+    formulation, learner, _ = asker(Gpt, CausalLm())
+    rows = [row | {"right": [0, 1]} for row in choices()]
+    flat, begin, losses = totals(learner, rows), 0, []
+    for row in rows:
+        size = len(row["inputs"]["choices"])
+        losses.append(-math.log(torch.tensor(flat[begin : begin + size]).softmax(0)[:2].sum()))
+        begin += size
+    assert formulation.answer(learner, rows, 512).loss == pytest.approx(np.mean(losses), abs=1e-5)
+
+
+def test_what_stands_between_fields_is_given():
+    task = SimpleNamespace(kind="choice", fields=["one", "two"], name="t")
+    rows = choices(fields=("one", "two"))
+    _, learner, _ = asker(Gpt, CausalLm(), task=task, separator=" iota ")
+    _, joined, _ = asker(Gpt, CausalLm())
+    as_one = []
+    for row in rows:
+        text = f"{row['inputs']['one']} iota {row['inputs']['two']} iota"
+        as_one.append(row | {"inputs": {"text": text, "choices": row["inputs"]["choices"]}})
+    np.testing.assert_allclose(totals(learner, rows), totals(joined, as_one), rtol=1e-5)
+
+
 def test_a_tie_knows_nothing_of_the_order():
     names = [f"choice {number}" for number in range(200)]
     equal = np.zeros(2)
@@ -336,7 +360,7 @@ def test_a_decoder_that_learnt_good_sentences_prefers_them():
 
 def completed(tokenizer, rows, instead, kind=Gpt, objective=CausalLm, **options):
     """Answers of a model that is right about every token, but says `instead[token]` in place of some."""
-    task = SimpleNamespace(kind="text", fields=["text"], name="t")
+    task = SimpleNamespace(kind="text", fields=["text"], name="t", metrics=["accuracy"])
     formulation, learner, _ = asker(kind, objective(), tokenizer, task, **options)
 
     def look_up(hidden, labels):
@@ -370,13 +394,23 @@ def test_a_last_word_is_right_if_all_its_tokens_are():
 def test_another_token_never_reads_like_the_right_one():
     row = {"id": "0", "inputs": {"text": "alpha"}, "target": ["b"]}
     space, letter = BYTES.encode(" b")
-    assert completed(BYTES, [row], {space: letter}).predictions == ["##b"]  # "alphab"
+    assert completed(BYTES, [row], {space: letter}).predictions == ["…b"]  # "alphab"
+    assert TEXT_METRICS["exact_match"](["…b"], [["b"]]) == 0
+
+
+def test_what_the_tokenizer_does_not_know_is_never_right(caplog):
+    row = {"id": "0", "inputs": {"text": "alpha"}, "target": ["beta \u2603"]}
+    answers = completed(WORD_PIECES, [row, *texts(1)], {})  # the model says [UNK] where [UNK] stands
+    assert answers.predictions[0] == "beta [UNK]" and answers.predictions[1] == texts(1)[0]["target"][0]
+    known = len(WORD_PIECES.encode("beta")) + len(WORD_PIECES.encode(texts(1)[0]["target"][0]))
+    assert answers.metrics["unknown"] == 1 / (known + 1)
+    assert f"1 of {known + 1} asked tokens are unknown" in caplog.text
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_text_is_predicted_at_once_or_token_after_token(layout):
     kind, objective = LAYOUTS[layout]
-    task = SimpleNamespace(kind="text", fields=["text"], name="t")
+    task = SimpleNamespace(kind="text", fields=["text"], name="t", metrics=["accuracy"])
     formulation, learner, trained = asker(kind, objective(), task=task)
     rows, total, count = texts(), 0.0, 0
     for row in rows:
@@ -397,7 +431,7 @@ def test_a_text_is_predicted_at_once_or_token_after_token(layout):
 
 
 def test_what_follows_the_asked_text_is_seen_by_those_who_see_it():
-    task = SimpleNamespace(kind="text", fields=["text"], name="t")
+    task = SimpleNamespace(kind="text", fields=["text"], name="t", metrics=["accuracy"])
     losses = {}
     for name, (kind, objective) in LAYOUTS.items():
         made = (asker(kind, objective(), task=task, after=after) for after in ("", " iota"))
@@ -413,7 +447,7 @@ def test_what_follows_the_asked_text_is_seen_by_those_who_see_it():
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_long_text_loses_its_beginning(layout, caplog):
     kind, objective = LAYOUTS[layout]
-    task = SimpleNamespace(kind="text", fields=["text"], name="t")
+    task = SimpleNamespace(kind="text", fields=["text"], name="t", metrics=["accuracy"])
     formulation, learner, _ = asker(kind, objective(), task=task, context=12)
     long = {"id": "0", "inputs": {"text": " ".join(WORDS * 3)}, "target": ["eta theta"]}
     (text,) = learner.texts([long], [long["target"]])
@@ -422,6 +456,20 @@ def test_a_long_text_loses_its_beginning(layout, caplog):
     answers = formulation.answer(learner, [long, *texts(1)], 64)
     assert answers.metrics["truncated"] == 0.5
     assert "1 of 2 texts" in caplog.text
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_sentence_longer_than_the_context_is_read_whole_and_told(layout, caplog):
+    kind, objective = LAYOUTS[layout]
+    task = SimpleNamespace(kind="choice", fields=[], name="t")
+    formulation, learner, _ = asker(kind, objective(), task=task, context=12)
+    long = [" ".join(WORDS * 2), " ".join(WORDS[::-1] * 2)]
+    rows = [{"id": str(i), "inputs": {"choices": each}, "target": 0} for i, each in enumerate([long, WORDS[:2]])]
+    (text, *_) = learner.texts(rows, [row["inputs"]["choices"] for row in rows])
+    assert text.ids[text.asked].tolist() == WORD_PIECES.encode(long[0])  # no word of it is left out
+    answers = formulation.answer(learner, rows, 64)
+    assert answers.metrics == {"beyond_context": 0.5}
+    assert "2 of 4 texts have positions" in caplog.text
 
 
 def test_an_asked_text_longer_than_the_positions_is_told():
@@ -441,5 +489,8 @@ def test_what_cannot_be_asked_is_told():
         formulation.learner(trained.model, learner.task, WORD_PIECES, {})
     with pytest.raises(UserError, match="asks a pre-trained model"):
         Likelihood().learner(trained.model, learner.task, WORD_PIECES, trained.heads)
+    writes = SimpleNamespace(kind="text", fields=["text"], name="t", metrics=["accuracy", "bleu", "chrf"])
+    with pytest.raises(UserError, match=r"bleu, chrf of task 't' would score what is copied.*formulation=sequence"):
+        formulation.learner(trained.model, writes, WORD_PIECES, trained.heads)
     with pytest.raises(UserError, match="Rtd, which asks for no tokens"):
         ChosenTokens(Rtd(TokenMask(*NOISE), model(Bert), **MARKS), WORD_PIECES)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lmlab.commands.export import Trained, settings_of, write
-from lmlab.errors import UserError
+from lmlab.errors import Diverged, UserError
 from lmlab.formulations.sequence import TextGeneration
 from lmlab.models.bart import Bart
 from lmlab.models.bert import Bert
@@ -90,7 +90,7 @@ def targets(learner):
 
 def logits(form, learner, source, target):
     """Scores of the vocabulary for each token of a target, from one whole pass over one example."""
-    source_ids = [example.ids.tolist() for example in learner.examples(rows())][source]
+    source_ids = [example.ids.tolist() for example in learner.prepare(rows())][source]
     read, written = torch.tensor([source_ids]), torch.tensor([target])
     joined = torch.cat([read, written], dim=1)[:, :-1]
     prefix = (torch.arange(joined.shape[1]) < len(source_ids))[None]
@@ -150,7 +150,7 @@ def test_no_token_sees_what_comes_after_it(form):
 
 def test_an_encoder_in_place_shows_the_source_to_all_and_the_target_to_no_source():
     _, learner = prepared("encoder-in-place")
-    examples = list(learner.examples(rows()))
+    examples = learner.prepare(rows())
     batch = learner.writing.collate(examples[:1])
     inputs, length = dict(batch.inputs), len(examples[0].ids)
     del inputs["positions"]
@@ -172,7 +172,7 @@ def test_beams_find_the_best_of_all_texts_when_there_are_enough(form):
     texts = [[]]
     for _ in range(3):
         texts += [[*text, id] for text in texts for id in allowed[1:] if [*text, id] not in texts]
-    examples = list(learner.examples(rows()))[:2]
+    examples = learner.prepare(rows())[:2]
     for penalty in (0.0, 1.0, 2.0):
         steps, tokens = learner.writing.begin(learner.model, learner.heads, examples, torch.device("cpu"))
         found = beam_search(steps, learner.heads["vocabulary"], tokens, 3, allowed[0], 40, penalty, banned)
@@ -209,7 +209,7 @@ def test_an_encoder_decoder_writes_what_transformers_writes(num_beams, tmp_path)
     settings = settings_of({"_target_": "lmlab.models.t5.T5", "pad_id": TOKENIZER.pad_id, **T5_SIZE}, learner.model)
     write(Trained(learner, TOKENIZER, "lmlab.models.t5.T5", "span_corruption", settings, (None, None)), tmp_path)
     theirs = transformers.T5ForConditionalGeneration.from_pretrained(tmp_path)
-    inputs = learner.writing.collate(list(learner.examples(rows()))).inputs
+    inputs = learner.writing.collate(learner.prepare(rows())).inputs
     written = theirs.generate(
         inputs["input_ids"], attention_mask=inputs["attention_mask"], num_beams=num_beams, do_sample=False,
         length_penalty=1.5, max_new_tokens=8, suppress_tokens=learner.never,
@@ -250,11 +250,83 @@ def test_frozen_weights_and_no_new_ones_are_refused():
 
 def test_a_cut_target_has_no_end():
     formulation, learner = prepared("decoder-causal", max_target_length=2, max_length=5)
-    examples = list(learner.examples(rows()))
+    examples = learner.prepare(rows())
     assert max(len(example.ids) for example in examples) == 5
     assert [len(example.labels) for example in examples] == [2] * 8
     assert [int(example.labels[1]) == TOKENIZER.eos_id for example in examples] == [True, False, False, False] * 2
     assert all(len(text.split()) <= 2 for text in formulation.answer(learner, rows(), 500).predictions)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_learner_may_write_in_another_way(form):
+    formulation, learner = prepared(form)
+    learnt = formulation.answer(learner, rows(), 10_000)
+    other = formulation.decode(learner, num_beams=3, length_penalty=2.0, max_target_length=4)
+    found = other.answer(learner, rows(), 10_000)
+    asked, alike = prepared(form, num_beams=3, length_penalty=2.0)
+    asked.max_target_length = 4
+    assert found.predictions == asked.answer(alike, rows(), 10_000).predictions != learnt.predictions
+    assert found.loss == pytest.approx(learnt.loss, rel=1e-5)  # of the whole targets
+    assert formulation.answer(learner, rows(), 10_000).predictions == learnt.predictions
+    with pytest.raises(UserError, match="num_beams=0"):
+        formulation.decode(learner, num_beams=0)
+    if learner.writing.room(learner.model, learner.heads) is not None:
+        with pytest.raises(UserError, match="max_target_length=65: the model has positions for"):
+            formulation.decode(learner, max_target_length=65)
+
+
+@pytest.mark.parametrize("form", ["encoder-decoder", "encoder-on-top"])
+def test_sources_are_encoded_once_and_rows_tokenised_once(form, monkeypatch):
+    formulation, learner = prepared(form, num_beams=3)
+    asked, calls = rows(), []
+    for name in ("encode", "examples"):
+        own = getattr(learner.writing, name)
+        monkeypatch.setattr(learner.writing, name, lambda *given, own=own, name=name: calls.append(name) or own(*given))
+    answers = [formulation.answer(learner, asked, 10_000) for _ in range(2)]
+    assert answers[0] == answers[1]
+    assert calls == ["examples", "encode", "encode"]
+
+
+def test_what_the_model_reads_is_measured():
+    longest = {}
+    for form in ("decoder-causal", "encoder-in-place", "encoder-on-top", "encoder-decoder"):
+        _, learner = prepared(form)
+        longest[form] = learner.longest_sequence(rows())
+        sizes = [(len(example.ids), len(example.labels)) for example in learner.prepare(rows())]
+        together = max(map(sum, sizes))
+        assert longest[form] == (
+            together if form in ("decoder-causal", "encoder-in-place") else max(s for s, _ in sizes)
+        )
+
+
+def test_batches_of_sources_and_targets_stay_within_the_budget():
+    formulation, learner = prepared("encoder-decoder")
+    texts = [" ".join(WORDS * 3), "alpha"]
+    pairs = [{"id": str(i), "inputs": {"source": texts[i % 2]}, "target": [texts[1 - i % 2]]} for i in range(20)]
+    learner.writing.max_target_length = 64
+    for batch in formulation.batches(learner, pairs, 200, 0, batch_size=20).step(0):
+        size = sum(batch.inputs[name].numel() for name in ("input_ids", "decoder_input_ids"))
+        assert size <= 200
+
+
+def test_more_beams_than_half_the_vocabulary():
+    formulation, learner = prepared("encoder-decoder")
+    answers = [formulation.decode(learner, num_beams=n).answer(learner, rows(2), 10_000) for n in (VOCABULARY, 20)]
+    assert len(answers[0].predictions) == len(answers[1].predictions) == 2
+
+
+def test_weights_that_are_no_numbers_are_told():
+    formulation, learner = prepared("decoder-causal")
+    next(learner.model.parameters()).data.fill_(torch.nan)
+    with pytest.raises(Diverged, match="task 't' is nan"):
+        formulation.answer(learner, rows(), 10_000)
+
+
+def test_a_decoder_on_top_may_write_more_than_its_encoder_reads():
+    formulation = TextGeneration(encoder_generates="on_top", max_target_length=100)
+    learner = formulation.learner(Bert(VOCABULARY, **SIZE, **LEARNT, norm_eps=1e-5), TASK, TOKENIZER)
+    assert learner.heads["decoder"].embeddings.positions.num_embeddings == 100
+    assert learner.heads["decoder"].embeddings.norm.eps == 1e-5
 
 
 @pytest.mark.parametrize(("settings", "message"), [
@@ -264,7 +336,7 @@ def test_a_cut_target_has_no_end():
     ({"max_length": 40, "max_target_length": 25}, "together at most the model's 64"),
     ({"max_length": 3}, "max_length=3 leaves no room"),
     ({"max_target_length": 62}, "4 tokens or more"),
-    ({"encoder_generates": "on_top", "max_target_length": 65}, "each of the two at most the model's 64"),
+    ({"encoder_generates": "on_top", "max_length": 65}, "take at most 64"),
 ])  # fmt: skip
 def test_what_cannot_be_is_refused(settings, message):
     with pytest.raises(UserError, match=message):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lmlab.formulations.sequences import Frame, truncate
+from lmlab.formulations.sequences import Examples, Frame, truncate
 
 # As BERT also what the lab trains.
 BERT = SimpleNamespace(pad_id=0, cls_id=1, sep_id=2, bos_id=1, eos_id=2, separators_between=1)
@@ -93,3 +93,17 @@ def test_the_pooled_position_is_the_first_token_or_that_of_the_last_real_one(lay
 def test_both_separators_find_room():
     frame = Frame("encoder", ROBERTA, 8)
     assert len(frame.join([A, B]).ids) == 8 and frame.room(2) == 4 and frame.room(1) == 6
+
+
+def test_examples_in_flat_arrays_come_back_as_they_went_in():
+    frame = Frame("encoder", BERT, 20)
+    examples = [frame.join([A, B]), frame.join([A]), frame.join([np.array([], dtype=np.int32), B])]
+    for row, example in enumerate(examples):
+        example.row, example.labels, example.window = row // 2, [row], {"row": row}
+    examples[0].asked = np.array([0, 3])
+    back = Examples(iter(examples))
+    assert len(back) == 3 and list(back.rows) == [0, 0, 1]
+    for one, other in zip(examples, back, strict=True):
+        assert (one.begins, one.row, one.labels, one.window) == (other.begins, other.row, other.labels, other.window)
+        for name in ("ids", "segments", "asked"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))

@@ -73,8 +73,15 @@ def test_answers_that_are_not_in_the_context_are_not_learnt_from():
     asked = question()
     examples = list(asked.examples([lost, row("word10")]))
     assert {example.row for example in asked.trainable(examples)} == {1}
-    targets = asked.targets(examples, asked.frame.collate(examples))  # but scored without a fault
-    assert torch.isfinite(asked.loss(torch.zeros(*targets["visible"].shape, 2), targets))
+
+    def loss(examples, outputs):
+        return asked.loss(outputs, asked.targets(examples, asked.frame.collate(examples)))
+
+    outputs = torch.randn(len(examples), max(len(example.ids) for example in examples), 2)
+    known = [index for index, example in enumerate(examples) if example.row == 1]
+    assert asked.count(examples) == len(known) == len(examples) / 2  # nor counted in a loss, as if there were no answer
+    torch.testing.assert_close(loss(examples, outputs), loss([examples[i] for i in known], outputs[known]))
+    assert loss([each for each in examples if each.row == 0], outputs[: len(known)]) == 0
 
 
 @pytest.mark.parametrize("layout", ["encoder", "decoder", "encoder-decoder"])

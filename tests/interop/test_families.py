@@ -68,30 +68,35 @@ HEADS = {
     "ForSequenceClassification": {"pooler", "output"},
     "ForTokenClassification": {"output"},
     "ForQuestionAnswering": {"output"},
+    "ForMultipleChoice": {"pooler", "output"},
 }
 TIED = {"Model": {"vocabulary"}}  # the embedding, which scores in other classes
-NO_POOLER = {"Model": set(), "ForSequenceClassification": {"output"}, "ForNextSentencePrediction": {"pair_answer"}}
+NO_POOLER = {"Model": set(), "ForNextSentencePrediction": {"pair_answer"}}
+NO_POOLER |= {ending: {"output"} for ending in ("ForSequenceClassification", "ForMultipleChoice")}
 # What a class has and does not tell: a pooler is told by what reads it, the vocabulary of a network alone by nothing.
 UNTOLD = {
     "Model": {"vocabulary"},
     "ForPreTraining": {"pooler"},
     "ForNextSentencePrediction": {"pooler"},
     "ForSequenceClassification": {"pooler"},
+    "ForMultipleChoice": {"pooler"},
 }
 TASKS = ["ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering"]
+ALL_TASKS = [*TASKS, "ForMultipleChoice"]
 CASES = [
-    Case("Bert", ["Model", "ForMaskedLM", "ForPreTraining", "ForNextSentencePrediction", *TASKS], ENCODER, True),
-    Case("Roberta", ["Model", "ForMaskedLM", *TASKS], {**ENCODER, "type_vocab_size": 1}),
+    Case("Bert", ["Model", "ForMaskedLM", "ForPreTraining", "ForNextSentencePrediction", *ALL_TASKS], ENCODER, True),
+    Case("Roberta", ["Model", "ForMaskedLM", *ALL_TASKS], {**ENCODER, "type_vocab_size": 1}),
     Case("XLMRoberta", ["ForMaskedLM", "ForSequenceClassification"], {**ENCODER, "type_vocab_size": 1}),
-    Case("Albert", ["Model", "ForMaskedLM", "ForPreTraining", *TASKS],
+    Case("Albert", ["Model", "ForMaskedLM", "ForPreTraining", *ALL_TASKS],
          {**ENCODER, "embedding_size": 24, "num_hidden_groups": 2}, True),
-    Case("DistilBert", ["Model", "ForMaskedLM", *TASKS],
+    Case("DistilBert", ["Model", "ForMaskedLM", *ALL_TASKS],
          {"dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 48, "max_position_embeddings": 24},
          others={"Model": set()}),
-    Case("Electra", ["Model", "ForMaskedLM", "ForPreTraining", *TASKS], {**ENCODER, "embedding_size": 24}, True,
+    Case("Electra", ["Model", "ForMaskedLM", "ForPreTraining", *ALL_TASKS], {**ENCODER, "embedding_size": 24}, True,
          {"Model": set(), "ForPreTraining": {"rtd"}}),
-    Case("MobileBert", ["Model", "ForMaskedLM", "ForPreTraining", "ForNextSentencePrediction", *TASKS], MOBILE, True),
-    Case("MobileBert", ["Model", "ForNextSentencePrediction", "ForSequenceClassification"],
+    Case("MobileBert", ["Model", "ForMaskedLM", "ForPreTraining", "ForNextSentencePrediction", *ALL_TASKS],
+         MOBILE, True),
+    Case("MobileBert", ["Model", "ForNextSentencePrediction", "ForSequenceClassification", "ForMultipleChoice"],
          {**MOBILE, **TINY_MOBILE}, True, NO_POOLER),
     Case("MobileBert", ["ForMaskedLM"], {**MOBILE, "intra_bottleneck_size": 32, "key_query_shared_bottleneck": False,
                                          "normalization_type": "layer_norm", "layer_norm_eps": 1e-5}, True),
@@ -104,6 +109,7 @@ CASES = [
     Case("Bart", ["Model", "ForConditionalGeneration", "ForSequenceClassification", "ForQuestionAnswering"], BART,
          others=TIED),
 ]  # fmt: skip
+OF_TEXTS = ("ForSequenceClassification", "ForMultipleChoice")  # classes that read one state of a text
 ENCODERS = {"T5ForTokenClassification", "T5EncoderModel"}  # classes of T5 without its decoder
 CLASSES = [
     pytest.param(case, ending, id=f"{case.name}{ending}{'-v1.1' * ('feed_forward_proj' in case.settings)}")
@@ -163,6 +169,8 @@ def their_answers(model: nn.Module, inputs: dict[str, Tensor]) -> dict[str, Tens
     makes_own = name.endswith(("ForSequenceClassification", "ForQuestionAnswering")) or name in ENCODERS
     if model.config.is_encoder_decoder and not makes_own:
         inputs = inputs | {"decoder_input_ids": shifted(inputs["input_ids"])}
+    if name.endswith("ForMultipleChoice"):  # one choice a row
+        inputs = {key: each[:, None] for key, each in inputs.items()}
     with torch.no_grad():
         found = model.eval()(**inputs, output_hidden_states=True)
     if "start_logits" in found:
@@ -192,7 +200,7 @@ def our_answers(source: lmlab.loading.LanguageModel, name: str, inputs: dict[str
         last, of_all = states[-1], mask.sum(1) - 1 if model.layout != "encoder" else torch.zeros(B, dtype=torch.long)
         pooled = last[torch.arange(B), of_all]
         pooled = heads["pooler"](pooled) if "pooler" in heads else pooled
-        of_texts = {"pair_answer", "pooler"} | ({"output"} if "Sequence" in name else set())
+        of_texts = {"pair_answer", "pooler"} | ({"output"} if name.endswith(OF_TEXTS) else set())
         answers = {each: heads[each](pooled if each in of_texts else last) for each in heads if each != "pooler"}
     if "rtd" in answers:
         answers["rtd"] = answers["rtd"].squeeze(-1)

@@ -14,7 +14,7 @@ from lmlab.tuning.full import Full
 @pytest.fixture
 def learner():
     body = Bert(50, 16, 1, 2, 32, 8, dropout=0.5, attention_dropout=0.5)
-    return HeadLearner(body, SimpleNamespace(pooled=True, has_pooler=True, num_layers=1), num_outputs=2, dropout=0.5)
+    return HeadLearner(body, SimpleNamespace(pooled=True, has_pooler=True, num_states=1), num_outputs=2, dropout=0.5)
 
 
 def moving(learner):

@@ -92,7 +92,7 @@ def finetune(
     run.save_tokenizer(start.tokenizer)
     hashes = {"data_hash": data.hash, "tokenizer_hash": start.tokenizer.hash}
     session.refuse_other_data(data.hash)
-    warn_of_length(config, start, learner, data.rows)
+    warn_of_length(config, start, learner, data)
     session.train(trainer, **start.names, **hashes, baseline=baseline(data))
     if trainer.state.best_step != trainer.state.step or not scores.records:
         trainer.weights.load_state_dict(read_weights(run))
@@ -113,16 +113,15 @@ def main_metric(run: RunFolder) -> float:
     return next(iter(run.read_summary()["metrics"].values()))
 
 
-def warn_of_length(config: DictConfig, start: "Start", learner: Learner, rows: list[dict]) -> None:
+def warn_of_length(config: DictConfig, start: "Start", learner: Learner, data: Data) -> None:
     """Tell when examples are longer than the sequences that gave the model its positions."""
     if start.model.max_positions is None or start.seq_len is None:
         return
+    longest, what = learner.longest_sequence(data.rows), "the longest example has"
     if config.seq_len > start.seq_len:
-        say(f"seq_len={config.seq_len}: beyond {start.seq_len}, as in pre-training, positions start untrained")
-    elif (longest := learner.longest_sequence(rows)) > start.seq_len:
-        say(
-            f"examples have up to {longest} tokens: beyond {start.seq_len}, as in pre-training, positions start untrained"
-        )
+        longest, what = config.seq_len, "examples may have"
+    if longest > start.seq_len:
+        say(f"{what} {longest} tokens: beyond {start.seq_len}, as in pre-training, positions start untrained")
 
 
 # ---- where the weights come from

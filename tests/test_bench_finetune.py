@@ -33,6 +33,7 @@ def words(bench, tmp_path_factory):
     return [*words, f"init=hf:{reader}"]
 
 
+@pytest.mark.slow
 @pytest.mark.parity
 def test_windows_and_labels_are_the_same_on_both_sides(bench, words):
     config, task = bench.read_config(words)
@@ -49,6 +50,7 @@ def test_windows_and_labels_are_the_same_on_both_sides(bench, words):
     assert max(map(len, ours.values())) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parity
 def test_the_same_weights_give_the_same_answers_to_rows_of_one_window(bench, words, monkeypatch):
     monkeypatch.setattr(bench, "N_BEST", bench.LENGTH)  # lmlab tries all pairs of start and end

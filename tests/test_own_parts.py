@@ -49,6 +49,7 @@ def test_own_parts_are_checked_and_proposed(run_lmlab, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_own_parts_are_trained(run_lmlab, tmp_path):
     done = run_lmlab("pretrain", *CONF, *SENTENCE, *QUICK, "trainer.eval_every=2")
     assert done.returncode == 0, done.stderr

@@ -136,6 +136,7 @@ def test_the_command_line_is_stronger_than_the_sweep_of_an_experiment(place, com
         run_command("pretrain", ["hydra.mode=MULTIRUN"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("experiment", "num_jobs"),
     [("bart_noises", 7), ("masking_rate", 3), ("nsp_vs_sop", 3), ("t5_architectures", 8), ("t5_objectives", 14)],

@@ -33,6 +33,7 @@ def finished(run):
     return json.loads((run / "summary.json").read_text())["metrics"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("form", FORMS)
 def test_the_figures_of_a_run_come_out_again(form, precision, place, lmlab, writing):  # noqa: F811
@@ -65,6 +66,7 @@ def test_what_is_learnt_is_written_and_may_be_decoded_otherwise(place, lmlab, wr
     assert code == 1 and "num_beams=0 must be at least 1" in told
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_with_the_same_weights(place, lmlab, writing):  # noqa: F811
     words = [*writing, *FORMS["bert on top"]]
     whole, part = place / "whole", place / "part"

@@ -289,6 +289,7 @@ def test_the_whole_folder_can_be_asked(folder, lmlab, tmp_path):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["pretrain"], ["finetune", "task=pydocs_topic"], ["evaluate"]])
 def test_every_command_refuses_it_and_writes_nothing(command, folder, lmlab, tmp_path):
     with_more(folder)

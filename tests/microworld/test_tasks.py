@@ -112,6 +112,7 @@ LIMITS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, limit", LIMITS.items())
 def test_a_bag_of_words_stays_below_the_ceiling(name, limit):
     found = task(name, 400 if name.startswith("mw_qa") else 1200, evaluation_rows=300)

@@ -88,6 +88,7 @@ def test_both_splits_have_text_and_the_extraction_is_kept(tmp_path, monkeypatch)
     assert PyDocs(cache_dir=tmp_path, comments=False).fingerprint() != corpus.fingerprint()
 
 
+@pytest.mark.slow
 def test_docstrings_carry_their_origin_and_no_text_comes_twice():
     found = list(docstrings())
     by_name = {row["name"]: row for row in found}

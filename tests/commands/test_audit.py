@@ -116,6 +116,7 @@ def test_an_impossible_corruption_is_reported_and_stops_pretraining_before_it_be
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.slow
 def test_a_run_notes_what_it_was_shown(run_lmlab, tmp_path):
     done = run_lmlab("pretrain", *TINY)
     assert done.returncode == 0, done.stderr

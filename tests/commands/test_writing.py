@@ -46,6 +46,7 @@ def test_the_figures_of_a_run_come_out_again(form, precision, place, lmlab, writ
     assert (place / result["written_to"] / "predictions.jsonl").read_text() == (run / "predictions.jsonl").read_text()
 
 
+@pytest.mark.slow
 def test_what_is_learnt_is_written_and_may_be_decoded_otherwise(place, lmlab, writing):  # noqa: F811
     larger = ["model=t5", "model.hidden_size=32", "model.dropout=0", "trainer.max_steps=300"]
     code, _, told = lmlab("finetune", *writing, *larger)

@@ -103,6 +103,7 @@ EVERYTHING += [(kind, layout, pooling) for kind in POOLED for layout in LAYOUTS 
 EVERYTHING += [(kind, layout, "mean") for kind in APART for layout in LAYOUTS]
 EVERYTHING += [(kind, layout, "last_four") for kind in (tagging, span) for layout in LAYOUTS]
 everything = pytest.mark.parametrize(("kind", "layout", "pooling"), EVERYTHING)
+SLOW = [pytest.param(*each, marks=pytest.mark.slow) for each in EVERYTHING if each[2] != "token"]
 
 
 def put(kind, layout, pooling="token", **settings):
@@ -134,7 +135,7 @@ def learn(learner, batches, steps, lr=5e-3):
         optimizer.step()
 
 
-@everything
+@pytest.mark.parametrize(("kind", "layout", "pooling"), [*(each for each in EVERYTHING if each[2] == "token"), *SLOW])
 def test_eight_examples_can_be_learnt(kind, layout, pooling):
     head, learner, rows = put(kind, layout, pooling)
     learn(learner, head.batches(learner, rows, 2000, 0, batch_size=100), 200)

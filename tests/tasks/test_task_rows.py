@@ -344,6 +344,7 @@ def topics(tmp_path_factory):
     return build(settings, cache_dir=str(tmp_path_factory.mktemp("cache")))
 
 
+@pytest.mark.slow
 def test_pydocs_topic_is_balanced_and_its_splits_share_no_text(topics):
     train, validation = topics.rows("train"), topics.rows("validation")
     texts = [row["inputs"]["text"].lower() for row in train + validation]

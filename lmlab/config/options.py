@@ -123,13 +123,27 @@ def options_with(group: str, key: str, folders: list[Path]) -> list[str]:
 
 def chosen_by_keys(command: str, overrides: Iterable[str], folders: list[Path]) -> list[str]:
     """`group=option` for groups that nothing chooses, where a key is given that one option alone has."""
-    given = [override.partition("=")[0] for override in overrides]
-    empty = {group for group, option in root_groups(command).items() if option is None} - set(given)
+    given = dict(override.partition("=")[::2] for override in overrides)
+    chosen = {group: given.get(group, option) for group, option in root_groups(command).items()}
     found = {}
     for group, _, key in (each.partition(".") for each in given):
-        if group in empty and len(options := options_with(group, key, folders)) == 1:
+        if key and chosen.get(group, "") is None and len(options := options_with(group, key, folders)) == 1:
             found[group] = options[0]
-    return [f"{group}={option}" for group, option in found.items()]
+    brought = _brought_along(chosen, folders) if found else set()
+    return [f"{group}={option}" for group, option in found.items() if group not in brought]
+
+
+def _brought_along(chosen: dict[str, str | None], folders: list[Path]) -> set[str]:
+    """The groups that options of other groups set, as an objective does its corruption."""
+    brought = set()
+    for group, option in chosen.items():
+        path = option_files(group, folders).get(option or "")
+        for entry in yaml.safe_load(path.read_text(encoding="utf-8")).get("defaults", []) if path else []:
+            names = entry if isinstance(entry, dict) else ()
+            brought |= {
+                name.removeprefix("override /").partition("@")[0] for name in names if name.startswith("override ")
+            }
+    return brought
 
 
 def given_keys() -> list[str]:

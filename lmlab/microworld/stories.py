@@ -37,6 +37,8 @@ class Step(NamedTuple):
 
 
 class Script(NamedTuple):
+    """What usually happens, one step after the other, in a sphere of life; `kinds`: who or what may fill each slot."""
+
     sphere: str
     kinds: dict[str, tuple[str, ...]]
     steps: tuple[Step, ...]

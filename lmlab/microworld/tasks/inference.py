@@ -140,6 +140,7 @@ def denied(clause: Clause) -> Clause:
 
 
 def without_time(scene: Scene, clause: Clause) -> Clause | None:
+    """Without saying when."""
     return clause._replace(time=None) if clause.time else None
 
 
@@ -152,6 +153,7 @@ def without_other(scene: Scene, clause: Clause) -> Clause | None:
 
 
 def without_adjective(scene: Scene, clause: Clause) -> Clause | None:
+    """With one adjective less on its object."""
     thing = clause.object
     return clause._replace(object=thing._replace(adjectives=thing.adjectives[1:])) if thing.adjectives else None
 

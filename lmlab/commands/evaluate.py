@@ -23,7 +23,7 @@ from lmlab import huggingface
 from lmlab.commands.session import command_line, relative
 from lmlab.commands.source import refuse_other_fields
 from lmlab.commands.transfer import write_predictions
-from lmlab.config.assemble import PretrainData, build_corpus, build_objective
+from lmlab.config.assemble import PretrainData, build_corpus, build_formulation, build_objective
 from lmlab.config.build import build, target_of, to_plain
 from lmlab.config.check import check, check_formulation
 from lmlab.config.options import folders_of_job, given_keys, read_option
@@ -157,7 +157,7 @@ def formulation_node(config: DictConfig) -> Any:
 def asks_without_training(config: DictConfig) -> bool:
     """Whether the task can be put to a pre-trained model as it is."""
     formulation = target_of(formulation_node(config)["_target_"])
-    return not formulation.trains and target_of(config.task["_target_"]).kind in formulation.fits
+    return formulation.answers_untrained and target_of(config.task["_target_"]).kind in formulation.fits
 
 
 def find_source(config: DictConfig) -> RunFolder:
@@ -247,7 +247,7 @@ def score_answers(config: DictConfig, source: LanguageModel) -> tuple[str, dict[
     check_formulation(config.task, node, source.model.layout)
     task = build(config.task, data_dir=trained.data_dir, cache_dir=trained.cache_dir)
     asks = ChosenTokens(source.learner.objective, source.tokenizer)
-    formulation = build(node, "formulation", asks=asks, context=source.context)
+    formulation = build_formulation(node, config.template, asks=asks, context=source.context)
     learner = formulation.learner(source.model, task, source.tokenizer, source.heads)
     ready(learner, config)
     limit = trained.trainer.micro_batch_tokens

@@ -14,8 +14,8 @@ from lmlab import huggingface
 from lmlab.commands.scores import report
 from lmlab.commands.session import Session, relative, say
 from lmlab.commands.source import refuse_words
-from lmlab.config.assemble import build_corpus, build_tokenizer, tokenizer_facts
-from lmlab.config.build import build, to_plain
+from lmlab.config.assemble import build_corpus, build_formulation, build_tokenizer, tokenizer_facts
+from lmlab.config.build import build, target_of, to_plain
 from lmlab.config.check import check_formulation
 from lmlab.config.nodes import trait, value_of
 from lmlab.config.options import folders_of_job, option_files, read_option
@@ -67,7 +67,7 @@ def finetune(
     """
     session = Session(config, folder)
     config, run = session.config, session.run
-    data, formulation = read(config), build(config.formulation)
+    data, formulation = read(config), build_formulation(config.formulation, config.get("template"))
     task, elsewhere = data.task, other_tasks(config, data.task)
 
     torch.manual_seed(config.seed)  # of the head's weights; with init=random also of the model's
@@ -173,7 +173,7 @@ def find_source(config: DictConfig) -> RunFolder:
     """The pretraining run that `init` names; "latest" is the newest finished one that serves the task."""
     if config.init != "latest":
         return find.resolve(config.init, is_pretrained, "a pretraining run")
-    kind, formulation = build(config.task).kind, build(config.formulation)
+    kind, formulation = build(config.task).kind, target_of(config.formulation["_target_"])
 
     def fits(run: RunFolder) -> bool:
         if not is_pretrained(run) or run.status() != "finished":

@@ -10,6 +10,7 @@ from torch import nn
 from lmlab.config.build import build
 from lmlab.errors import UserError
 from lmlab.files import cache_dir
+from lmlab.formulations.base import Formulation
 from lmlab.objectives.base import Learner, Objective
 from lmlab.text.batching import Asking, PretrainBatches, ValidationBatches
 from lmlab.text.corpora import Corpus
@@ -38,6 +39,12 @@ def build_tokenizer(config: DictConfig, corpus: Corpus) -> Tokenizer:
     trainer = build(config.tokenizer)
     fingerprint = corpus.fingerprint() if trainer.needs_corpus else ""
     return load_or_train(trainer, lambda: corpus.documents("train"), fingerprint, cache_of(config))
+
+
+def build_formulation(formulation: Any, template: Any = None, **facts: Any) -> Formulation:
+    """The formulation of a node, given the texts of its task where it puts tasks in words."""
+    texts = None if template is None else build(template, "template")
+    return build(formulation, "formulation", template=texts, **facts)
 
 
 def tokenizer_facts(tokenizer: Tokenizer) -> dict[str, Any]:

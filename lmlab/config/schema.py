@@ -92,6 +92,7 @@ class Finetune:
     """Root of `lmlab finetune`; `model`, `tokenizer` and `corpus` are read with `init=random` only."""
 
     task: Any = None
+    template: Any = None
     formulation: Any = None
     tuning: Any = None
     model: Any = None
@@ -119,6 +120,7 @@ class Evaluate:
 
     run: str = "latest"
     task: Any = None
+    template: Any = None
     formulation: Any = None
     corpus: Any = None
     objective: Any = None

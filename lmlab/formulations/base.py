@@ -26,16 +26,18 @@ class Answers:
 
 
 class Formulation(ABC):
-    """A way to put a task to a model (`head`, `likelihood`; later text-to-text, cloze, in-context).
+    """A way to put a task to a model: `head`, `text_to_text`, `cloze`, `in_context`, `likelihood`.
 
     Attributes:
         fits: for each kind of task, the layouts of model that this formulation serves.
         trains: whether a model can learn the task in this way; false: it can only be asked.
+        answers_untrained: whether a pre-trained model can be asked as it is: nothing that answers is new.
         decoding: settings that are not learnt; a trained model may be asked with others (see `TextGeneration.decode`).
     """
 
     fits: ClassVar[dict[str, tuple[str, ...]]]
     trains: ClassVar[bool] = True
+    answers_untrained: ClassVar[bool] = False
     decoding: ClassVar[tuple[str, ...]] = ()
 
     @classmethod

@@ -61,6 +61,7 @@ class Likelihood(Formulation):
 
     fits = dict.fromkeys(("choice", "text"), LAYOUTS)
     trains = False
+    answers_untrained = True
 
     def __init__(
         self,

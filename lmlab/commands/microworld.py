@@ -61,6 +61,8 @@ def write(to: Path, megabytes: float, seed: int, size: int | None) -> None:
     Folders: `microworld-<a|b|ab>` with the column `text`, `<task>-<language>` with the columns of the task, and
     `microworld-gold` with annotated sentences and the dictionary.
     """
+    if to.resolve() == Path.cwd():  # it is moved into place as a whole
+        raise UserError(f"to={to}: name a folder in this one, for example to=world")
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise UserError(f"to={to}: the folder is not empty; give an empty or a new one")
     corpora = {"".join(languages): corpus(languages, megabytes, seed) for languages in (["a"], ["b"], ["a", "b"])}

@@ -1,10 +1,12 @@
 """What both languages share: a telling is a list of annotated words."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from lmlab.errors import UserError, nearest
+from lmlab.microworld import ontology, tables
 from lmlab.microworld.draw import Draw
-from lmlab.microworld.meaning import Clause, Sentence
+from lmlab.microworld.meaning import Clause, Phrase, Sentence
 
 
 class Word(NamedTuple):
@@ -28,6 +30,13 @@ VERB, NOT, TIME, COMPLEMENT, MANNER, LINK, OPENER = range(1, 8)
 SUBJECT, OBJECT, OTHERS = 16, 24, 32
 NOUN, COUNT, ADJECTIVES = 0, 1, 2
 SECOND, INNER = 128, 256  # where the second clause of a sentence begins; how far inside a relative clause lies
+
+NAMES = ("a", "b")
+COORDINATING = ("and", "but", "so")
+LINKS = (*COORDINATING, "because", "before", "after", "although")
+OPENERS = {"then": ["then"], "later": ["later"], "after_that": ["after", "that"], "before_that": ["before", "that"]}
+NUMBERS = ["", *tables.NUMBERS.split()]
+USUAL = 0.6  # how often the usual word is taken where there are several
 
 
 class Language:
@@ -54,6 +63,36 @@ class Language:
     def say(self, sentence: Sentence | Clause, draw: Draw | None = None) -> str:
         """The text of a told sentence."""
         return self.text(self.tell(sentence, draw))
+
+
+def pick(words: list, draw: Draw | None) -> Any:
+    """One of the words of a concept."""
+    if draw is None or len(words) == 1 or (chance := draw.random()) < USUAL:
+        return words[0]
+    return words[1 + int((chance - USUAL) / (1 - USUAL) * (len(words) - 1))]
+
+
+def asked(phrase: Phrase) -> Phrase:
+    """What stands for a phrase in a question."""
+    return Phrase(phrase.noun, "ask", phrase.gender)
+
+
+def is_place(clause: Clause, role: str) -> bool:
+    """Whether the question for a part of a clause is "where"; who reaches a place is asked "what" he reaches."""
+    phrase = dict(clause.others).get(role)
+    if phrase is None:
+        return False
+    return role in ("at", "in", "near") or phrase.noun in ontology.TOWNS or ontology.fits(phrase.noun, tables.PLACES)
+
+
+def check(name: Any, key: str) -> None:
+    """See that the language that an option names is there.
+
+    Raises:
+        UserError: it is not.
+    """
+    if name not in NAMES:
+        raise UserError(f"{key}: no language {name!r} in this world; known are a, b{nearest(str(name), NAMES)}")
 
 
 def alignment(one: Sequence[Word], other: Sequence[Word]) -> list[tuple[int, int]]:

@@ -2,19 +2,22 @@
 
 from functools import cache
 
-from lmlab.microworld import ontology, tables
+from lmlab.microworld import ontology
 from lmlab.microworld.draw import Draw
 from lmlab.microworld.language import (
     ADJECTIVES,
     COMPLEMENT,
+    COORDINATING,
     COUNT,
     INNER,
     LINK,
     MANNER,
     NOT,
     NOUN,
+    NUMBERS,
     OBJECT,
     OPENER,
+    OPENERS,
     OTHERS,
     SECOND,
     SUBJECT,
@@ -22,104 +25,16 @@ from lmlab.microworld.language import (
     VERB,
     Language,
     Word,
+    asked,
+    is_place,
+    pick,
 )
+from lmlab.microworld.lexicon_a import ADJECTIVE_WORDS, NOUNS, PREPOSITION, TIME_POS, TIME_WORDS, VERBS, article
 from lmlab.microworld.meaning import Clause, Phrase, Sentence, refers_back
 
-USUAL = 0.6  # how often the usual word is taken where there are several
 PASSIVE, FRONTED, MOVED = 0.15, 0.4, 0.5  # how often a clause is passive, its time comes first, its receiver moves
 NEVER_PASSIVE = {"pronoun", "gap", "ask", "her", "his"}
-COORDINATING = ("and", "but", "so")
-LINKS = (*COORDINATING, "because", "before", "after", "although")
-OPENERS = {"then": ["then"], "later": ["later"], "after_that": ["after", "that"], "before_that": ["before", "that"]}
 PRONOUNS = {"f": ("she", "her"), "m": ("he", "him"), "n": ("it", "it"), "plural": ("they", "them")}
-VOWELS = tuple("aeiou")
-
-
-# --- forms of words -----------------------------------------------------------------------------------------
-
-
-def plural_of(noun: str) -> str:
-    """The regular plural."""
-    return f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2] not in VOWELS else f"{noun}s"
-
-
-def third_of(verb: str) -> str:
-    """The third person singular of the present."""
-    if verb.endswith(("s", "sh", "ch", "x", "z", "o")):
-        return f"{verb}es"
-    return plural_of(verb)
-
-
-def past_of(verb: str) -> str:
-    """The regular past; a short last syllable doubles its consonant."""
-    if verb.endswith("e"):
-        return f"{verb}d"
-    if verb.endswith("y") and verb[-2] not in VOWELS:
-        return f"{verb[:-1]}ied"
-    doubles = len(verb) < 5 and verb[-1] not in (*VOWELS, "w", "x", "y") and verb[-2] in VOWELS
-    return f"{verb}{verb[-1]}ed" if doubles and verb[-3] not in VOWELS else f"{verb}ed"
-
-
-def _nouns() -> dict[str, list[tuple[str, str]]]:
-    """concept -> its words, each singular and plural."""
-    found = {}
-    for cells in ontology.rows(tables.NOUNS).values():
-        for cell in cells.split():
-            words = [word.partition(">")[::2] for word in cell.split("/")]
-            found[ontology.concept_of(cell)] = [(bare(one), more or plural_of(bare(one))) for one, more in words]
-    return found
-
-
-def _verbs() -> dict[str, list[dict[str, str]]]:
-    """concept -> its words, each with all forms."""
-    found = {}
-    for line in tables.VERBS.strip().splitlines():
-        if "|" in line:
-            words = [word.split() for word in line.split("|")[0].split("/")]
-            found[words[0][0]] = [_forms(*word) for word in words]
-    return found
-
-
-def _forms(base: str, past: str = "", participle: str = "") -> dict[str, str]:
-    base = bare(base)
-    past = past or past_of(base)
-    return {"base": base, "third": third_of(base), "past": past, "participle": participle or past}
-
-
-def bare(concept: str) -> str:
-    """The written word of a concept."""
-    return concept.split(".")[0]
-
-
-def _adjectives() -> dict[str, list[str]]:
-    cells = [
-        cell
-        for table in (tables.ATTRIBUTES, tables.STATES)
-        for row in ontology.rows(table).values()
-        for cell in row.split()
-    ]
-    return {ontology.concept_of(cell): [bare(word) for word in cell.split("/")] for cell in cells}
-
-
-NOUNS, VERBS, ADJECTIVE_WORDS = _nouns(), _verbs(), _adjectives()
-JOB_WORDS = {ontology.concept_of(cell): [(w, plural_of(w)) for w in cell.split("/")] for cell in tables.JOBS.split()}
-NOUNS |= JOB_WORDS
-TIME_WORDS = {time: time.split("_") for times in ontology.TIMES.values() for time in times}
-TIME_POS = {
-    word: pos
-    for pos, words in {
-        "ADP": "in on",
-        "DET": "this every these",
-        "ADV": "yesterday ago long now soon tomorrow tonight",
-        "ADJ": "last next",
-        "PROPN": "Monday Friday Sundays",
-    }.items()
-    for word in words.split()
-}
-NUMBERS = ["", *tables.NUMBERS.split()]
-PREPOSITION = {
-    noun: kind.split()[1] for kind in tables.PLACES for noun in ontology.KINDS[kind]
-}  # English idiom: in the garden, on the hill, at the market
 
 
 @cache
@@ -147,22 +62,6 @@ def copula(tense: str, plural: bool) -> tuple[str, tuple[str, ...]]:
     if tense == "past":
         return ("were" if plural else "was"), ()
     return ("are" if plural else "is"), ()
-
-
-@cache
-def of_two_parts_of_speech() -> set[str]:
-    """Concepts with a written word that is another part of speech elsewhere: a saw and she saw, a ride and to ride."""
-    nouns = {concept: {form for word in words for form in word} for concept, words in NOUNS.items()}
-    verbs = {concept: {form for word in words for form in word.values()} for concept, words in VERBS.items()}
-    adjectives = {concept: set(words) for concept, words in ADJECTIVE_WORDS.items()}
-    found = set()
-    for group, others in ((nouns, (verbs, adjectives)), (verbs, (nouns, adjectives)), (adjectives, (nouns, verbs))):
-        elsewhere = {form for other in others for forms in other.values() for form in forms}
-        found |= {concept for concept, forms in group.items() if forms & elsewhere}
-    return found
-
-
-# --- sentences ----------------------------------------------------------------------------------------------
 
 
 class LanguageA(Language):
@@ -255,11 +154,15 @@ class LanguageA(Language):
         out.append(Word(word, "NOUN", c.complement, base + COMPLEMENT))
 
     def verb(self, out: list[Word], c: Clause, draw: Draw | None, base: int) -> None:
-        """The verb with its auxiliaries; an adverb of manner stands before the main verb."""
+        """The verb with its auxiliaries."""
         before, form = auxiliaries(c.tense, c.subject.plural != (c.fault == "agreement"), c.negated, False)
         if c.fault == "form":
             form = {"base": "participle", "participle": "base"}[form]
         self.helpers(out, before, base)
+        self.main_verb(out, c, form, draw, base)
+
+    def main_verb(self, out: list[Word], c: Clause, form: str, draw: Draw | None, base: int) -> None:
+        """The verb in a form, and before it an adverb of manner."""
         if c.manner:
             out.append(Word(c.manner, "ADV", c.manner, base + MANNER))
         out.append(Word(pick(VERBS[c.verb], draw)[form], "VERB", c.verb, base + VERB))
@@ -303,9 +206,7 @@ class LanguageA(Language):
         self.phrase(out, c.object, 0, draw, base + OBJECT)
         before, form = auxiliaries(c.tense, c.object.plural, c.negated, True)
         self.helpers(out, before, base)
-        if c.manner:
-            out.append(Word(c.manner, "ADV", c.manner, base + MANNER))
-        out.append(Word(pick(VERBS[c.verb], draw)[form], "VERB", c.verb, base + VERB))
+        self.main_verb(out, c, form, draw, base)
         out.append(Word("by", "ADP"))
         self.phrase(out, c.subject, 1, draw, base + SUBJECT)
         self.others(out, c.others, draw, base)
@@ -356,28 +257,29 @@ class LanguageA(Language):
         out: list[Word] = []
         if role == "subject":
             self.clause(out, clause._replace(subject=asked(clause.subject)), draw, 0)
-            return self.finished(out, "?")
-        rest = clause
+        else:
+            self.inverted(out, self.question_word(out, clause, role, draw), draw)
+        return self.finished(out, "?")
+
+    def question_word(self, out: list[Word], c: Clause, role: str, draw: Draw | None) -> Clause:
+        """Append what asks for a part of the clause, and return what is left: what / did Anna buy from Tom."""
+        if not role:
+            return c
         if role == "time":
             out.append(Word("when", "ADV", "ask", TIME))
-            rest = clause._replace(time=None)
-        elif role == "object":
-            self.phrase(out, asked(clause.object), 1, draw, OBJECT)
-            rest = clause._replace(object=None)
-        elif role:
-            place = [relation for relation, _ in clause.others].index(role)
-            phrase = clause.others[place][1]
-            is_place = role in ("at", "in", "near") or ontology.fits(phrase.noun, tables.PLACES)
-            wh = Word("where", "ADV", "ask", OTHERS + 8 * place) if is_place else None
-            if wh:
-                out.append(wh)
-            else:
-                self.phrase(out, asked(phrase), 1, draw, OTHERS + 8 * place)
-            gap = Phrase(phrase.noun, "gap")
-            others = clause.others[:place] + (((role, gap),) if not wh else ()) + clause.others[place + 1 :]
-            rest = clause._replace(others=others)
-        self.inverted(out, rest, draw)
-        return self.finished(out, "?")
+            return c._replace(time=None)
+        if role == "object":
+            self.phrase(out, asked(c.object), 1, draw, OBJECT)
+            return c._replace(object=None)
+        place = [relation for relation, _ in c.others].index(role)
+        phrase = c.others[place][1]
+        gap = ((role, Phrase(phrase.noun, "gap")),)  # who did Anna buy it from
+        if is_place(c, role):
+            out.append(Word("where", "ADV", "ask", OTHERS + 8 * place))
+            gap = gap if role == "from" else ()  # where did Anna go, but: where does Anna come from
+        else:
+            self.phrase(out, asked(phrase), 1, draw, OTHERS + 8 * place)
+        return c._replace(others=c.others[:place] + gap + c.others[place + 1 :])
 
     def inverted(self, out: list[Word], c: Clause, draw: Draw | None) -> None:
         """did Anna (not) buy the cup from Tom yesterday"""
@@ -396,28 +298,9 @@ class LanguageA(Language):
             self.helpers(out, before[:1], 0)
             self.phrase(out, c.subject, 0, draw, SUBJECT)
             self.helpers(out, before[1:], 0)
-            if c.manner:
-                out.append(Word(c.manner, "ADV", c.manner, MANNER))
-            out.append(Word(pick(VERBS[c.verb], draw)[form], "VERB", c.verb, VERB))
+            self.main_verb(out, c, form, draw, 0)
             if c.object:
                 self.phrase(out, c.object, 1, draw, OBJECT)
             self.others(out, c.others, draw, 0)
         if c.time:
             self.time(out, c.time, 0)
-
-
-def pick(words: list, draw: Draw | None):
-    """One of the words of a concept."""
-    if draw is None or len(words) == 1 or (chance := draw.random()) < USUAL:
-        return words[0]
-    return words[1 + int((chance - USUAL) / (1 - USUAL) * (len(words) - 1))]
-
-
-def article(word: str) -> str:
-    """a or an."""
-    return "an" if word[0] in VOWELS else "a"
-
-
-def asked(phrase: Phrase) -> Phrase:
-    """What stands for a phrase in a question."""
-    return Phrase(phrase.noun, "ask", phrase.gender)

@@ -12,14 +12,18 @@ from lmlab.microworld.draw import Draw
 from lmlab.microworld.language import (
     ADJECTIVES,
     COMPLEMENT,
+    COORDINATING,
     COUNT,
     INNER,
     LINK,
+    LINKS,
     MANNER,
     NOT,
     NOUN,
+    NUMBERS,
     OBJECT,
     OPENER,
+    OPENERS,
     OTHERS,
     SECOND,
     SUBJECT,
@@ -27,8 +31,10 @@ from lmlab.microworld.language import (
     VERB,
     Language,
     Word,
+    asked,
+    is_place,
+    pick,
 )
-from lmlab.microworld.language_a import COORDINATING, LINKS, NUMBERS, OPENERS, pick
 from lmlab.microworld.meaning import Clause, Phrase, Sentence, refers_back
 
 CONSONANTS, VOWELS = "ბგდზთკლმნპრსტფქღშჩცძხჯ", "აეიოუ"
@@ -45,8 +51,6 @@ topic:ვა relative:ჭე question:ყა not:არ every:ყოვ pronoun:
 to:კენ from:გან at:ში with:თან for:თვის in:შიდ near:ახლ
 """
 PARTICLES = dict(pair.split(":") for pair in GRAMMAR.split())
-
-
 SHARED = {two: one for one, two in (pair.split(":") for pair in tables.SHARED_IN_B.split())}
 
 
@@ -206,7 +210,7 @@ class LanguageB(Language):
         if role == "time":
             place = next(i for i, word in enumerate(out) if word.key == TIME)
             out[place] = Word(PARTICLES["when"], "ADV", "ask", TIME)
-        elif role and is_place(clause, role):
+        elif is_place(clause, role):
             place = next(i for i, word in enumerate(out) if word.concept == "ask")
             out[place] = Word(PARTICLES["where"], "ADV", "ask", out[place].key)
         out += [Word(PARTICLES["question"], "PART"), Word("?", "PUNCT")]
@@ -216,14 +220,7 @@ class LanguageB(Language):
 def asking(clause: Clause, role: str) -> Clause:
     """The clause with a question word in place of what is asked."""
     if role == "subject":
-        return clause._replace(subject=Phrase(clause.subject.noun, "ask", clause.subject.gender))
+        return clause._replace(subject=asked(clause.subject))
     if role == "object":
-        return clause._replace(object=Phrase(clause.object.noun, "ask", clause.object.gender))
-    ask = tuple((name, Phrase(p.noun, "ask", p.gender) if name == role else p) for name, p in clause.others)
-    return clause._replace(others=ask)
-
-
-def is_place(clause: Clause, role: str) -> bool:
-    """Whether the question is where."""
-    noun = dict(clause.others)[role].noun if role in dict(clause.others) else ""
-    return role in ("at", "in", "near") or ontology.fits(noun, tables.PLACES)
+        return clause._replace(object=asked(clause.object))
+    return clause._replace(others=tuple((name, asked(p) if name == role else p) for name, p in clause.others))

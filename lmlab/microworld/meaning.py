@@ -66,8 +66,11 @@ class Sentence(NamedTuple):
 
 
 def refers_back(sentence: Sentence) -> bool:
-    """Whether the second clause has a pronoun, so that it must be told second."""
-    return any(phrase.form == "pronoun" for phrase in phrases(sentence.second))
+    """Whether one of its two clauses has a pronoun, so that the first must be told first.
+
+    A pronoun means somebody of the clause before: of the first clause, or of the sentence before for the first one.
+    """
+    return any(phrase.form == "pronoun" for part in (sentence.first, sentence.second) for phrase in phrases(part))
 
 
 def clauses(meaning: Sentence | Clause) -> Iterator[Clause]:

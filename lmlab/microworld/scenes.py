@@ -68,7 +68,7 @@ class Scene:
             return found
         kinds = tuple(kind for kind in kinds if kind != "person")
         if kinds == ontology.VERBS["hurt"].objects:
-            return Phrase(draw.ranked(ontology.nouns_of(kinds)), "her" if others[0].gender == "f" else "his")
+            return Phrase(draw.ranked(ontology.nouns_of(kinds)), possessive(others[0]))
         is_place = ontology.KIND_OF.get(kinds[0]) in tables.PLACES or kinds[0] in tables.PLACES
         return self.thing(kinds, "the" if is_place else form, plain=is_place)
 
@@ -143,6 +143,19 @@ class Scene:
         return event, state, whose
 
 
+def possessive(owner: Phrase) -> str:
+    """The form of what is somebody's own."""
+    return "her" if owner.gender == "f" else "his"
+
+
+def done_by(clause: Clause, who: Phrase) -> Clause:
+    """The clause with another subject, who has a hand of his own: Anna hurt her hand, Tom hurt his."""
+    thing = clause.object
+    if thing and thing.form in ("her", "his"):
+        thing = thing._replace(form=possessive(who))
+    return clause._replace(subject=who, object=thing)
+
+
 @cache
 def reasons(sphere: str) -> list[tuple[str, str, tuple[list[str], list[str]]]]:
     """The laws of a sphere: verb, the relation of the other person, the states of subject and other that explain it."""
@@ -152,6 +165,12 @@ def reasons(sphere: str) -> list[tuple[str, str, tuple[list[str], list[str]]]]:
         if ontology.VERBS[event[0]].sphere == sphere:
             found.append((event[0], event[1], (own, other)))
     return found
+
+
+def known_by(what: Clause, thing: Phrase) -> Phrase:
+    """The thing, told by what somebody did to it: the red lamp that Anna bought from Tom."""
+    gap = Phrase(thing.noun, "gap", plural=thing.plural)
+    return thing._replace(form="the", relative=what._replace(object=gap, others=what.others[:1]))
 
 
 def attributes_of(noun: str) -> list[str]:

@@ -3,6 +3,7 @@
 from functools import cache
 
 from lmlab.microworld import ontology, tables
+from lmlab.microworld.language_b import WORDS
 from lmlab.microworld.meaning import Clause, Sentence, clauses
 
 SAID_ONLY_OF_KINDS = "kind"  # "plant" as the name of a kind is no thing that somebody buys
@@ -12,8 +13,6 @@ SAID_ONLY_OF_KINDS = "kind"  # "plant" as the name of a kind is no thing that so
 def ambiguous(language: str) -> dict[str, tuple[str, str]]:
     """word -> its two senses. In A the words that two concepts share, in B those of `tables.SHARED_IN_B`."""
     if language == "b":
-        from lmlab.microworld.language_b import WORDS
-
         pairs = [tuple(pair.split(":")) for pair in tables.SHARED_IN_B.split()]
         return {WORDS[one][0]: (one, two) for one, two in pairs}
     found: dict[str, list[str]] = {}
@@ -32,7 +31,10 @@ def rivals(language: str) -> dict[str, str]:
 
 @cache
 def deciding(language: str) -> dict[str, list[tuple[str, str]]]:
-    """sense -> (verb, place of the noun: "object" or a relation) where only this sense of its word makes sense."""
+    """sense -> (verb, place of the noun: "object" or a relation) where only this sense of its word makes sense.
+
+    Both senses of a word have two verbs at least: "she hurt her nail" can be compared with nothing of the same sense.
+    """
     found: dict[str, list[tuple[str, str]]] = {}
     for sense, rival in rivals(language).items():
         for verb in ontology.VERBS.values():
@@ -41,7 +43,8 @@ def deciding(language: str) -> dict[str, list[tuple[str, str]]]:
             for place, kinds in {"object": verb.objects, **verb.others}.items():
                 if ontology.fits(sense, kinds) and not ontology.fits(rival, kinds):
                     found.setdefault(sense, []).append((verb.concept, place))
-    return {sense: places for sense, places in found.items() if rivals(language)[sense] in found}
+    counts = {sense: len({verb for verb, _ in places}) for sense, places in found.items()}
+    return {s: places for s, places in found.items() if min(counts[s], counts.get(rivals(language)[s], 0)) > 1}
 
 
 def is_decided(meaning: Sentence | Clause, language: str) -> bool:

@@ -1,8 +1,8 @@
 """Stories: scripts played by persons of the world and told in order, with what a reader can follow.
 
 A thing is new ("a red lamp") when first mentioned and known ("the lamp") afterwards. In both languages a pronoun for
-the subject means the subject of the clause before, and one for the object the object of the clause before, so that
-what it refers to is always decided.
+the subject means the subject of the clause before (whoever did it, also where that is told in the passive), and one for
+the object the object of the clause before, so that what it refers to is always decided.
 """
 
 from functools import cache
@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from lmlab.microworld import arithmetic, ontology, tables
 from lmlab.microworld.draw import Draw
-from lmlab.microworld.language import Language
-from lmlab.microworld.meaning import Clause, Phrase, Sentence, phrases
-from lmlab.microworld.scenes import ACTIVE, SWIMMING, Scene
+from lmlab.microworld.language import COORDINATING, Language
+from lmlab.microworld.meaning import Clause, Phrase, Sentence, phrases, refers_back
+from lmlab.microworld.scenes import ACTIVE, SWIMMING, Scene, possessive
 from lmlab.microworld.scripts import SCRIPTS
 from lmlab.microworld.world import World, partition, person
 
@@ -122,10 +122,10 @@ def aside(scene: Scene, people: list[Phrase], cast: dict[str, Phrase], tense: st
     """Something that has nothing to do with the script, and changes nothing in it."""
     nouns = [phrase.noun for phrase in cast.values()]
     while True:
-        who, clause = scene.draw.choice(people), scene.clause(asides(scene), tense=tense, timed=0)
+        clause = scene.clause(asides(scene), scene.draw.choice(people), tense, timed=0)
         if all(each.noun not in nouns for each in phrases(clause) if each.form != "name"):
             break
-    clause = clause._replace(subject=who, manner=scene.manner(clause.verb))
+    clause = clause._replace(manner=scene.manner(clause.verb))
     return scene.related(clause._replace(object=clause.object._replace(form="a")))
 
 
@@ -158,7 +158,7 @@ def _played(step: Step, cast: dict[str, Phrase], tense: str, time: str | None, d
     if step.object == "coins":
         target = Phrase("coin", "a", plural=True, count=draw.below(11) + 2)
     elif step.verb == "hurt":
-        target = target._replace(form="her" if subject.gender == "f" else "his")
+        target = target._replace(form=possessive(subject))
     complement = draw.choice(step.complements) if step.complements else None
     others = tuple((relation, cast[slot]) for relation, slot in step.others)
     return Clause(step.verb, subject, target, others, complement, tense, step.negated, time)
@@ -191,6 +191,8 @@ class Teller:
             if opener and event.clause.time:
                 opener = None
             told.append(Sentence(self.mention(pair[0]), link, self.mention(pair[1]) if link else None, opener))
+            if link and link not in COORDINATING and not refers_back(told[-1]):
+                self.last = None  # the language decides which clause comes last, so no pronoun may build on that
             place += 2 if link else 1
         return told
 

@@ -67,7 +67,7 @@ ATTRIBUTES_OF = {  # in the order in which they stand before a noun
 # After the others: "to" of `give` may move (gave Tom the cup); "state" verbs are not told in the passive.
 VERBS = """
 market
-buy bought bought/purchase | person | GOODS FOOD animal | from:person at:PLACE | moves
+buy bought bought/purchase | person | GOODS FOOD animal | from:person at:PLACE |
 sell sold sold | person | GOODS FOOD animal | to:person at:PLACE | dative
 give gave given/hand | person | GOODS | to:person | dative
 receive/get got got | person | GOODS | from:person |

@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from lmlab.errors import UserError, nearest
+from lmlab.errors import UserError
+from lmlab.microworld.language import check
 from lmlab.tasks import classification, generation, regression, span, tagging
-
-LANGUAGES = ("a", "b")
 
 
 @dataclass(kw_only=True)
@@ -19,7 +18,8 @@ class Generated:
 
     Args:
         maker: dotted name of the function that makes a row.
-        language: a or b. Rows of both tell the same.
+        language: a or b. Rows of both tell the same, but for acceptability, word sense and duplicate questions, where
+            the language decides what can be asked.
         seed: which world.
         train_rows, evaluation_rows: how many rows of the training split, and of each other one.
     """
@@ -32,12 +32,11 @@ class Generated:
     source: str = "microworld"
 
     def __post_init__(self) -> None:
-        if self.language not in LANGUAGES:
-            known = f"known are {', '.join(LANGUAGES)}{nearest(str(self.language), LANGUAGES)}"
-            raise UserError(f"task.language={self.language}: no such language in this world; {known}")
+        check(self.language, "task.language")
         for key in ("train_rows", "evaluation_rows"):
-            if getattr(self, key) < 1:
-                raise UserError(f"task.{key}={getattr(self, key)} leaves no row; give at least 1")
+            rows = getattr(self, key)
+            if not isinstance(rows, int) or rows < 1:
+                raise UserError(f"task.{key}={rows} must be a whole number from 1 on")
         super().__post_init__()
 
     def has_split(self, split: str) -> bool:
@@ -54,7 +53,7 @@ class Generated:
 
     def make_row(self) -> Callable:
         """The function that `maker` names."""
-        module, _, name = self.maker.rpartition(".")
+        module, _, name = str(self.maker).rpartition(".")
         try:
             return getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError, ValueError) as error:

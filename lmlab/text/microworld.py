@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 from itertools import count
+from math import inf
 from typing import Any
 
-from lmlab.errors import UserError, nearest
+from lmlab.errors import UserError
+from lmlab.microworld.language import check
 from lmlab.text.corpora import Corpus
 
 # Raise this number when the texts change, so that token ids of the old ones are not used again.
-GENERATOR_VERSION = 1
-LANGUAGES = ("a", "b")
+GENERATOR_VERSION = 2
 
 
 class MicroWorld(Corpus):
@@ -31,14 +32,12 @@ class MicroWorld(Corpus):
         self, languages: list[str] | str = ("a",), megabytes: float = 10, seed: int = 0, **corpus: Any
     ) -> None:
         super().__init__(**corpus)
-        languages = [languages] if isinstance(languages, str) else list(languages)
+        languages = [languages] if isinstance(languages, str) else list(languages or ())
         for language in languages:
-            if language not in LANGUAGES:
-                known = f"known are {', '.join(LANGUAGES)}{nearest(str(language), LANGUAGES)}"
-                raise UserError(f"corpus.languages: no language {language!r} in this world; {known}")
+            check(language, "corpus.languages")
         if not languages or len(set(languages)) < len(languages):
             raise UserError(f"corpus.languages={languages} must name one language, or both: [a], [b] or [a,b]")
-        if not megabytes > 0:
+        if not isinstance(megabytes, int | float) or not 0 < megabytes < inf:
             raise UserError(f"corpus.megabytes={megabytes} must be above 0, for example 10")
         self.languages, self.megabytes, self.seed = languages, megabytes, seed
 

@@ -65,6 +65,7 @@ def test_the_report_as_json(monkeypatch, capsys):
         ([], "to=<folder>"),
         (["report", "to=here"], "to=<folder>"),
         (["to=here", "megabytes=0"], "megabytes=0 must be above 0"),
+        (["to=."], "name a folder in this one"),
         (["report", "rows=-1"], "rows=-1 must be above 0"),
         (["report", "language=c"], "invalid choice"),
     ],

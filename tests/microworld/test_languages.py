@@ -2,7 +2,7 @@
 
 import pytest
 
-from lmlab.microworld import language_a, ontology, senses, tables
+from lmlab.microworld import lexicon_a, ontology, senses, tables
 from lmlab.microworld.dictionary import entries
 from lmlab.microworld.draw import Draw
 from lmlab.microworld.language import alignment, languages
@@ -60,6 +60,10 @@ def test_questions():
     assert A.text(A.ask(GIFT, "subject")) == "Who gave the red table to Tom yesterday?"
     assert A.text(A.ask(GIFT, "object")) == "What did Anna give to Tom yesterday?"
     assert A.text(A.ask(GIFT, "to")) == "Who did Anna give the red table to yesterday?"
+    ride = Clause("ride", person("Anna"), Phrase("bike"), (("to", Phrase("Velby", "name")),))
+    assert A.text(A.ask(ride, "to")) == "Where did Anna ride the bike?"
+    come = Clause("come", person("Anna"), None, (("from", Phrase("Velby", "name")),), tense="present")
+    assert A.text(A.ask(come, "from")) == "Where does Anna come from?"
     assert A.text(A.ask(GIFT, "time")) == "When did Anna give the red table to Tom?"
     for role in ("subject", "object", "to", "time", ""):
         assert B.text(B.ask(GIFT, role)).endswith(f"{PARTICLES['question']}?")
@@ -100,9 +104,9 @@ def test_annotations_agree_with_the_text():
 def test_a_word_of_two_senses_in_one_language_is_two_words_in_the_other():
     assert len(senses.ambiguous("a")) >= 10 and len(senses.ambiguous("b")) >= 6
     for one, two in senses.ambiguous("a").values():
-        assert language_a.NOUNS[one][0] == language_a.NOUNS[two][0] and WORDS[one][0] != WORDS[two][0]
+        assert lexicon_a.NOUNS[one][0] == lexicon_a.NOUNS[two][0] and WORDS[one][0] != WORDS[two][0]
     for one, two in senses.ambiguous("b").values():
-        assert language_a.NOUNS[one][0] != language_a.NOUNS[two][0] and WORDS[one] == WORDS[two]
+        assert lexicon_a.NOUNS[one][0] != lexicon_a.NOUNS[two][0] and WORDS[one] == WORDS[two]
 
 
 def test_no_two_concepts_share_a_word_of_b_but_those_named():

@@ -75,7 +75,7 @@ def test_the_names_in_the_texts_are_those_of_the_facts(name):
 def test_both_languages_tell_the_same_rows(name):
     one, other = raw(name, "validation", 40), raw(name, "validation", 40, language="b")
     assert one == raw(name, "validation", 40)
-    if name not in ("mw_acceptability", "mw_wic"):  # there the language decides what can be asked
+    if name not in ("mw_acceptability", "mw_wic", "mw_duplicate"):  # there the language decides what can be asked
         meanings = {row["meaning"] for row in one}
         assert sum(row["meaning"] in meanings for row in other) >= 20
     json.dumps(one)
@@ -104,7 +104,7 @@ LIMITS = {
     "mw_nli": 0.72,
     "mw_coreference": 0.62,
     "mw_order": 0.62,
-    "mw_wic": 0.78,
+    "mw_wic": 0.6,
     "mw_rte": 0.76,
     "mw_qnli": 0.8,
     "mw_qa_null": 65,
@@ -189,9 +189,9 @@ def test_sums_are_right_and_split_by_their_numbers():
 
 
 def test_mistakes_are_told():
-    with pytest.raises(UserError, match=r"task.language=c: no such language"):
+    with pytest.raises(UserError, match=r"task.language: no language 'c'"):
         task("mw_nli", language="c")
-    with pytest.raises(UserError, match=r"task.train_rows=0 leaves no row"):
+    with pytest.raises(UserError, match=r"task.train_rows=0 must be a whole number"):
         task("mw_nli", size=0)
     with pytest.raises(UserError, match="splits train, validation and test"):
         task("mw_nli").find("dev")
@@ -217,3 +217,23 @@ def test_a_pronoun_of_either_gender_is_asked_about():
     told = [[name for name in ontology.PERSONS if re.search(rf"\b{name}\b", row["sentence1"])] for row in rows]
     same = sum(ontology.GENDER[one] == ontology.GENDER[other] for one, other in told) / len(rows)
     assert same == pytest.approx(inference.SAME_GENDER, abs=0.08)
+
+
+def test_no_word_gives_away_whether_the_sense_is_the_same():
+    """Whoever says "she hurt her nail" could only be set beside another sense of nail."""
+    for language in ("a", "b"):
+        verbs = {"same": Counter(), "different": Counter()}
+        for row in raw("mw_wic", "train", 2000, language=language):
+            verbs[row["label"]].update(event.split("(")[0] for event in row["meaning"].split("; "))
+        for verb, count in (verbs["same"] + verbs["different"]).items():
+            assert count < 60 or 0.3 < verbs["same"][verb] / count < 0.7, verb
+
+
+def test_what_a_relative_clause_or_the_other_side_tells_is_an_answer_too():
+    inner = Clause("repair", person("Anna"), Phrase("drum", "gap"))
+    stole = Clause("steal", person("Tom"), Phrase("drum", "a", relative=inner))
+    passage = reading.Passage("", [stole, SOLD], {})
+    told = reading.everything(passage)
+    assert any(reading.answers(each, inner._replace(object=Phrase("drum")), "subject") for each in told)
+    bought = Clause("buy", person("Anna"), Phrase("dog"), (("from", person("Tom")),))
+    assert any(reading.answers(each, bought, "subject") for each in told)

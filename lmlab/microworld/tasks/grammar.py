@@ -2,13 +2,14 @@
 
 from lmlab.microworld import ontology
 from lmlab.microworld.language import Word
-from lmlab.microworld.language_a import of_two_parts_of_speech
-from lmlab.microworld.meaning import Clause, Phrase, Sentence
-from lmlab.microworld.scenes import Scene
+from lmlab.microworld.lexicon_a import of_two_parts_of_speech
+from lmlab.microworld.meaning import Clause, Sentence
+from lmlab.microworld.scenes import Scene, known_by
 from lmlab.microworld.stories import story
 from lmlab.microworld.tasks.rows import Row, Told
 
 TRIES = 8  # sentences drawn to find one with a word of two parts of speech
+OF_ONE_TENSE = ("yesterday", "last_week", "long_ago", "tomorrow", "next_week", "soon")  # "on Monday" may be either
 RIGHT = "none"  # told as carefully as a clause with a fault is, but without one
 
 
@@ -22,8 +23,8 @@ def acceptability(scene: Told) -> Row | None:
     is_right = scene.label((True, False))
     chosen = right if is_right else wrong
     text = scene.say(chosen)
-    if not is_right and scene.language.say(right) == scene.language.say(wrong):
-        return None  # "has cut" is right although it was meant to be wrong
+    if scene.language.say(right) == scene.language.say(wrong):
+        return None  # "has cut" cannot be wrong; so it would always be right
     return Row({"sentence": text, "label": "acceptable" if is_right else "unacceptable"}, [chosen])
 
 
@@ -32,9 +33,7 @@ def agreement(scene: Scene) -> tuple[Clause, Clause]:
     inner = scene.clause(scene.verb(needs_object=True), timed=0, tense="past")
     while inner.object.noun not in ontology.KIND_OF or inner.object.form in ("her", "his"):
         inner = scene.clause(scene.verb(needs_object=True), timed=0, tense="past")
-    thing = inner.object._replace(plural=scene.draw.chance(0.5), form="the")
-    gap = Phrase(thing.noun, "gap", plural=thing.plural)
-    head = thing._replace(relative=inner._replace(object=gap, others=inner.others[:1], fault=RIGHT))
+    head = known_by(inner._replace(fault=RIGHT), inner.object._replace(plural=scene.draw.chance(0.5)))
     tense = scene.draw.choice(("past", "present", "perfect"))
     main = Clause("be", head, complement=scene.draw.ranked(ontology.STATES["nothing"]), tense=tense, fault=RIGHT)
     return main, main._replace(fault="agreement")
@@ -42,7 +41,10 @@ def agreement(scene: Scene) -> tuple[Clause, Clause]:
 
 def time(scene: Scene) -> tuple[Clause, Clause]:
     """Tomorrow Anna will buy (bought) a lamp."""
-    clause = scene.clause(tense=scene.draw.choice(("past", "future")), timed=1)._replace(fault=RIGHT)
+    while True:
+        clause = scene.clause(tense=scene.draw.choice(("past", "future")), timed=1)._replace(fault=RIGHT)
+        if clause.time in OF_ONE_TENSE:
+            break
     other = "future" if clause.tense == "past" else "past"
     return clause, clause._replace(tense=other)
 

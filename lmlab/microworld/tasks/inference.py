@@ -6,7 +6,7 @@ a part keeps a sentence true, and adding or narrowing one keeps a denied sentenc
 
 from lmlab.microworld import ontology, tables
 from lmlab.microworld.meaning import Clause, Phrase, Sentence, phrases
-from lmlab.microworld.scenes import Scene, attributes_of
+from lmlab.microworld.scenes import Scene, attributes_of, done_by, known_by
 from lmlab.microworld.tasks.rows import Row, Told, changed, converse, rich_clause
 from lmlab.microworld.world import person
 
@@ -53,8 +53,7 @@ def states(scene: Scene, label: str) -> tuple[Clause, Clause]:
         attributes = attributes_of(inner.object.noun)
         if inner.object.form in ("a", "the") and len(attributes) > 1:
             break
-    gap = Phrase(inner.object.noun, "gap")
-    head = Phrase(inner.object.noun, "the", relative=inner._replace(object=gap, others=inner.others[:1]))
+    head = known_by(inner, Phrase(inner.object.noun))
     one, two = (ontology.ATTRIBUTES[each] for each in draw.sample(attributes, 2))
     first, second = draw.sample(one, 2)
     premise = Clause("be", head, complement=first, negated=draw.chance(0.4))
@@ -178,7 +177,7 @@ def rte(scene: Told) -> Row | None:
     elif not follows and way == 1:
         hypothesis = changed(scene, hypothesis)
     elif not follows:  # what one did is said of another
-        hypothesis = hypothesis._replace(subject=others[0].subject)
+        hypothesis = done_by(hypothesis, others[0].subject)
     if draw.chance(0.3):
         hypothesis = converse(hypothesis) or hypothesis
     passage = draw.shuffled([premise, *others])

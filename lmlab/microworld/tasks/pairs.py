@@ -2,7 +2,7 @@
 
 from lmlab.microworld import ontology, senses
 from lmlab.microworld.meaning import Clause, Phrase
-from lmlab.microworld.scenes import Scene
+from lmlab.microworld.scenes import Scene, done_by
 from lmlab.microworld.tasks.rows import (
     Row,
     Told,
@@ -39,33 +39,46 @@ def roles(clause: Clause) -> list[str]:
     return [role for role in ASKED if role in there]
 
 
+Question = tuple[Clause, str]  # what is asked about, and the role that is asked for
+
+
 def duplicate(scene: Told) -> Row | None:
     """Do two questions ask the same? If not, they ask for another part of it, or about something else."""
     clause = rich_clause(scene, social=0.8)
     about_things = [role for role in roles(clause) if role in ("object", "at", "time")]
     role = scene.draw.choice(about_things if about_things and scene.draw.chance(0.75) else roles(clause))
     is_same = scene.label((True, False))
-    if is_same:
-        other, other_role = turned(clause, role) if scene.draw.chance(0.5) else (clause, role)
-    elif scene.draw.chance(0.2):
-        other, other_role = clause, scene.draw.choice([each for each in roles(clause) if each != role])
-    else:
-        other, other_role = swapped(clause) if scene.draw.chance(0.7) else changed(scene, clause), role
-        if other is None or without(other, role) == without(clause, role):
-            return None  # what differs would be what is asked
-        other, other_role = turned(other, other_role) if scene.draw.chance(0.5) else (other, other_role)
-    texts = scene.ask(clause, role), scene.ask(other, other_role)
-    for _ in range(8):  # the words differ under both labels, not their order alone
-        if set(texts[0].split()) != set(texts[1].split()):
-            break
-        texts = scene.ask(clause, role), scene.ask(other, other_role)
-    if texts[0] == texts[1]:
+    other = turned(clause, role) if scene.draw.chance(0.5) else (clause, role)
+    texts = in_other_words(scene, (clause, role), other)
+    if texts and not is_same:  # what can be asked in one way only is left out under both labels
+        other = another_question(scene, clause, role)
+        texts = other and in_other_words(scene, (clause, role), other)
+    if not texts:
         return None
     label = "duplicate" if is_same else "not_duplicate"
-    return Row({"question1": texts[0], "question2": texts[1], "label": label}, [clause, other])
+    return Row({"question1": texts[0], "question2": texts[1], "label": label}, [clause, other[0]])
 
 
-def turned(clause: Clause, role: str) -> tuple[Clause, str]:
+def another_question(scene: Told, clause: Clause, role: str) -> Question | None:
+    """For another part of it, or about something else; None where what differs would be what is asked."""
+    if scene.draw.chance(0.2):
+        return clause, scene.draw.choice([each for each in roles(clause) if each != role])
+    other = swapped(clause) if scene.draw.chance(0.7) else changed(scene, clause)
+    if other is None or without(other, role) == without(clause, role):
+        return None
+    return turned(other, role) if scene.draw.chance(0.5) else (other, role)
+
+
+def in_other_words(scene: Told, one: Question, other: Question) -> tuple[str, str] | None:
+    """Two questions that differ in their words, not in the order alone; None where the language has no others."""
+    for _ in range(8):
+        texts = scene.ask(*one), scene.ask(*other)
+        if set(texts[0].split()) != set(texts[1].split()):
+            return texts
+    return None
+
+
+def turned(clause: Clause, role: str) -> Question:
     """The same question from the other side: who sold Anna the lamp, who did Anna buy the lamp from."""
     other = converse(clause)
     if other is None:
@@ -115,7 +128,7 @@ def alike(one: Clause, other: Clause) -> float:
 
 def other_subject(scene: Scene, clause: Clause) -> Clause:
     """Somebody else."""
-    return clause._replace(subject=new_person(scene, clause))
+    return done_by(clause, new_person(scene, clause))
 
 
 def other_object(scene: Scene, clause: Clause) -> Clause | None:
@@ -145,7 +158,7 @@ def other_time(scene: Scene, clause: Clause) -> Clause:
 # --- words in context -------------------------------------------------------------------------------------------
 
 
-def word_in_context(scene: Told) -> Row | None:
+def word_in_context(scene: Told) -> Row:
     """Has a word the same sense in two sentences (Pilehvar and Camacho-Collados 2019)? The verbs decide it."""
     draw, language = scene.draw, scene.language.name
     deciding = senses.deciding(language)
@@ -154,16 +167,16 @@ def word_in_context(scene: Told) -> Row | None:
     one = draw.choice(senses.ambiguous(language)[word])
     is_same = scene.label((True, False))
     other = one if is_same else senses.rivals(language)[one]
-    first, second = with_sense(scene, one), with_sense(scene, other)
-    if first.verb == second.verb:
-        return None
+    first = with_sense(scene, one)
+    second = with_sense(scene, other, besides=first.verb)
     row = {"word": word, "sentence1": scene.say(first), "sentence2": scene.say(second)}
     return Row({**row, "label": "same" if is_same else "different"}, [first, second])
 
 
-def with_sense(scene: Told, sense: str) -> Clause:
-    """A clause whose verb decides that the word has this sense."""
-    verb, place = scene.draw.choice(senses.deciding(scene.language.name)[sense])
+def with_sense(scene: Told, sense: str, besides: str = "") -> Clause:
+    """A clause whose verb, another one than `besides`, decides that the word has this sense."""
+    ways = [way for way in senses.deciding(scene.language.name)[sense] if way[0] != besides]
+    verb, place = scene.draw.choice(ways)
     scene.sphere = ontology.VERBS[verb].sphere
     clause = scene.clause(ontology.VERBS[verb], timed=0.2)
     phrase = Phrase(sense, "the")

@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 from lmlab.microworld import ontology
 from lmlab.microworld.language import OBJECT, OTHERS, SECOND, SUBJECT, TIME, Word
-from lmlab.microworld.meaning import Clause, Phrase, Sentence
+from lmlab.microworld.meaning import Clause, Phrase, Sentence, clauses
+from lmlab.microworld.scenes import done_by
 from lmlab.microworld.stories import Event, Teller, happenings, story
 from lmlab.microworld.tasks.pairs import roles, without
-from lmlab.microworld.tasks.rows import Row, Told, changed, new_person, rich_clause, swapped
+from lmlab.microworld.tasks.rows import Row, Told, changed, converse, new_person, rich_clause, swapped
 
 
 def question_answered(scene: Told) -> Row | None:
@@ -120,7 +121,7 @@ def asked(scene: Told, has_answer: bool) -> Row | None:
     if not has_answer:
         query = swapped(query) or changed(scene, query) if clause.verb != "be" else like(scene, query)
         query = query._replace(negated=False)
-        if role not in roles(query) or any(answers(named(each), query, role) for each in passage.clauses):
+        if role not in roles(query) or any(answers(each, query, role) for each in everything(passage)):
             return None
     start, end = answer(clause, role, passage)
     found = {"text": [passage.text[start:end]], "answer_start": [start]}
@@ -132,7 +133,8 @@ def asked(scene: Told, has_answer: bool) -> Row | None:
 def like(scene: Told, clause: Clause) -> Clause:
     """Something much like an event: another part of it is another, or somebody else did not do it, or was not so."""
     if clause.verb == "be" or scene.draw.chance(0.4):
-        return clause._replace(subject=new_person(scene, clause), negated=not clause.negated, time=None)
+        other = done_by(clause, new_person(scene, clause))
+        return other._replace(negated=not clause.negated, time=None)
     return changed(scene, clause)._replace(time=None)
 
 
@@ -146,9 +148,15 @@ def answerable(clause: Clause, passage: Passage) -> list[str]:
     """What can be asked about a clause so that the passage has one answer: nothing else happened that fits the rest."""
     if clause.verb in ("cost", "grow") or clause.negated:
         return []
-    mine, everyone = named(clause), [named(each) for each in passage.clauses]
+    mine, told = named(clause), everything(passage)
     found = [role for role in roles(clause) if answer(clause, role, passage)]
-    return [role for role in found if sum(answers(each, mine, role) for each in everyone) == 1]
+    return [role for role in found if sum(answers(each, mine, role) for each in told) == 1]
+
+
+def everything(passage: Passage) -> list[Clause]:
+    """All that a passage tells, in relative clauses too, and each event also from its other side."""
+    told = [named(each) for clause in passage.clauses for each in clauses(clause)]
+    return told + [other for each in told if (other := converse(each))]
 
 
 def answers(clause: Clause, query: Clause, role: str) -> bool:

@@ -8,7 +8,7 @@ from lmlab.microworld import ontology, tables
 from lmlab.microworld.draw import Draw
 from lmlab.microworld.language import Language
 from lmlab.microworld.meaning import Clause, Phrase, Sentence, formula
-from lmlab.microworld.scenes import Scene
+from lmlab.microworld.scenes import Scene, done_by
 from lmlab.microworld.world import World, facts, partition
 
 PATIENCE = 200  # draws of one row that may be given up, because it came out as one before
@@ -150,7 +150,7 @@ def other_thing(scene: Scene, clause: Clause) -> Clause | None:
 
 def other_person(scene: Scene, clause: Clause) -> Clause | None:
     """Another subject."""
-    return clause._replace(subject=new_person(scene, clause))
+    return done_by(clause, new_person(scene, clause))
 
 
 def new_person(scene: Scene, clause: Clause, gender: str | None = None) -> Phrase:

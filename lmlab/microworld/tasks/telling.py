@@ -2,8 +2,8 @@
 
 from lmlab.microworld import arithmetic, ontology, senses
 from lmlab.microworld.language import languages
-from lmlab.microworld.meaning import Clause, Phrase, Sentence
-from lmlab.microworld.scenes import Scene
+from lmlab.microworld.meaning import Clause, Sentence
+from lmlab.microworld.scenes import Scene, known_by
 from lmlab.microworld.tasks.rows import Row, Told
 
 GOOD, BAD = ("lovely", "good", "tasty", "clean", "safe"), ("awful", "bad", "rotten", "dirty", "broken")
@@ -34,10 +34,8 @@ def judgement(scene: Scene, is_good: bool) -> Clause:
         inner = scene.clause(scene.verb(needs_object=True), tense="past", timed=0)
         if inner.object.noun in ontology.KIND_OF and inner.object.form in ("a", "the"):
             break
-    gap = Phrase(inner.object.noun, "gap")
-    head = inner.object._replace(form="the", relative=inner._replace(object=gap, others=inner.others[:1]))
     state = scene.draw.choice(GOOD if sounds_good else BAD)
-    return Clause("be", head, complement=state, negated=is_denied)
+    return Clause("be", known_by(inner, inner.object), complement=state, negated=is_denied)
 
 
 # --- translation --------------------------------------------------------------------------------------------

@@ -108,17 +108,17 @@ def write_splits(folder: Path, splits: dict[str, Iterable[dict]]) -> None:
 
 def gold(seed: int, documents: int = 500) -> Iterable[dict[str, Any]]:
     """Sentences of the corpus in both languages with parts of speech, senses, meaning and word alignment."""
+    from lmlab.microworld.documents import document
     from lmlab.microworld.draw import Draw
     from lmlab.microworld.language import alignment, languages
     from lmlab.microworld.meaning import formula
-    from lmlab.microworld.stories import document
     from lmlab.microworld.world import World
 
     world, spoken = World(seed), languages()
     for number in range(1, documents + 1):
         draws = {name: Draw(seed, "gold", number, name) for name in spoken}
         for sentence in (each for paragraph in document(world, number) for each in paragraph):
-            told = {name: language.tell(sentence, draws[name]) for name, language in spoken.items()}
+            told = {name: language.words(sentence, draws[name]) for name, language in spoken.items()}
             row: dict[str, Any] = {"document": number, "meaning": formula(sentence)}
             for name, words in told.items():
                 row[f"text_{name}"] = spoken[name].text(words)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from lmlab.errors import UserError, nearest
 from lmlab.microworld import ontology, tables
 from lmlab.microworld.draw import Draw
-from lmlab.microworld.meaning import Clause, Phrase, Sentence
+from lmlab.microworld.meaning import Clause, Phrase, Question, Sentence
 
 
 class Word(NamedTuple):
@@ -34,7 +34,16 @@ SECOND, INNER = 128, 256  # where the second clause of a sentence begins; how fa
 NAMES = ("a", "b")
 COORDINATING = ("and", "but", "so")
 LINKS = (*COORDINATING, "because", "before", "after", "although")
-OPENERS = {"then": ["then"], "later": ["later"], "after_that": ["after", "that"], "before_that": ["before", "that"]}
+OPENERS = {  # how a sentence follows the one before it, in words of A with their parts of speech
+    "then": "then/ADV",
+    "later": "later/ADV",
+    "after_that": "after/ADP that/PRON",
+    "before_that": "before/ADP that/PRON",
+    "again": "in/ADP other/ADJ words/NOUN ,/PUNCT",
+    "perhaps": "perhaps/ADV ,/PUNCT",
+    "yes": "yes/INTJ ,/PUNCT",
+    "no": "no/INTJ ,/PUNCT",
+}
 NUMBERS = ["", *tables.NUMBERS.split()]
 USUAL = 0.6  # how often the usual word is taken where there are several
 
@@ -60,9 +69,15 @@ class Language:
         """The words as written text."""
         return " ".join(word[0] for word in words).replace(" .", ".").replace(" ,", ",").replace(" ?", "?")
 
-    def say(self, sentence: Sentence | Clause, draw: Draw | None = None) -> str:
-        """The text of a told sentence."""
-        return self.text(self.tell(sentence, draw))
+    def words(self, meaning: Sentence | Question | Clause, draw: Draw | None = None) -> list[Word]:
+        """What is told, or asked."""
+        if isinstance(meaning, Question):
+            return self.ask(meaning.clause, meaning.role, draw)
+        return self.tell(meaning, draw)
+
+    def say(self, meaning: Sentence | Question | Clause, draw: Draw | None = None) -> str:
+        """The text of it."""
+        return self.text(self.words(meaning, draw))
 
 
 def pick(words: list, draw: Draw | None) -> Any:

@@ -74,14 +74,17 @@ class LanguageA(Language):
             sentence = Sentence(sentence)
         out: list[Word] = []
         if sentence.opener:
-            words = OPENERS[sentence.opener]  # then; after that
-            tags = ("ADV",) if len(words) == 1 else ("ADP", "PRON")
-            out += [Word(*pair, sentence.opener, OPENER) for pair in zip(words, tags, strict=True)]
+            self.opener(out, sentence.opener)
         if sentence.second is None:
             self.clause(out, sentence.first, draw, 0)
         else:
             self.linked(out, sentence, draw)
         return self.finished(out, ".")
+
+    def opener(self, out: list[Word], opener: str) -> None:
+        """Then; after that; yes, ..."""
+        for word, pos in (each.split("/") for each in OPENERS[opener].split()):
+            out.append(Word(word, pos) if pos == "PUNCT" else Word(word, pos, opener, OPENER))
 
     def linked(self, out: list[Word], sentence: Sentence, draw: Draw | None) -> None:
         """Two clauses. A subordinate one may come first: "Because X, Y"."""

@@ -103,7 +103,8 @@ class LanguageB(Language):
             sentence = Sentence(sentence)
         out: list[Word] = []
         if sentence.opener:
-            out.append(Word(WORDS[sentence.opener][0], "ADV", sentence.opener, OPENER))
+            pos = "INTJ" if sentence.opener in ("yes", "no") else "ADV"
+            out.append(Word(WORDS[sentence.opener][0], pos, sentence.opener, OPENER))
         if sentence.second is None:
             self.clause(out, sentence.first, draw, 0)
         else:

@@ -56,13 +56,21 @@ class Clause(NamedTuple):
 class Sentence(NamedTuple):
     """One clause, or two: `first` because (or so, before, after, and, but) `second`.
 
-    `opener` is how it follows the sentence before it: then, later, after_that.
+    `opener` is how it follows the sentence before it: then, later, after_that; again (in other words), yes, no,
+    perhaps.
     """
 
     first: Clause
     link: str | None = None
     second: Clause | None = None
     opener: str | None = None
+
+
+class Question(NamedTuple):
+    """A question for a part of a clause (`role`: subject, object, a relation, time), or "" whether it is so."""
+
+    clause: Clause
+    role: str = ""
 
 
 def refers_back(sentence: Sentence) -> bool:
@@ -73,8 +81,10 @@ def refers_back(sentence: Sentence) -> bool:
     return any(phrase.form == "pronoun" for part in (sentence.first, sentence.second) for phrase in phrases(part))
 
 
-def clauses(meaning: Sentence | Clause) -> Iterator[Clause]:
+def clauses(meaning: Sentence | Question | Clause) -> Iterator[Clause]:
     """All clauses of a sentence, relative ones included."""
+    if isinstance(meaning, Question):
+        meaning = meaning.clause
     if isinstance(meaning, Sentence):
         for part in (meaning.first, meaning.second):
             if part:
@@ -95,8 +105,10 @@ def phrases(clause: Clause) -> Iterator[Phrase]:
         yield phrase
 
 
-def formula(meaning: Sentence | Clause) -> str:
+def formula(meaning: Sentence | Question | Clause) -> str:
     """The meaning as text, the same for all ways to tell it: `buy(Anna, lamp[red], from Tom) past`."""
+    if isinstance(meaning, Question):
+        return f"ask {meaning.role or 'whether'}({formula(meaning.clause)})"
     if isinstance(meaning, Sentence):
         first = formula(meaning.first)
         return f"{meaning.link}({first}; {formula(meaning.second)})" if meaning.second else first

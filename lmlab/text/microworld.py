@@ -10,7 +10,7 @@ from lmlab.microworld.language import check
 from lmlab.text.corpora import Corpus
 
 # Raise this number when the texts change, so that token ids of the old ones are not used again.
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 
 
 class MicroWorld(Corpus):
@@ -49,7 +49,7 @@ class MicroWorld(Corpus):
 
     def source(self, split: str) -> Iterator[str]:
         from lmlab.microworld.language import languages
-        from lmlab.microworld.stories import told
+        from lmlab.microworld.documents import told
         from lmlab.microworld.world import World
 
         world, spoken = World(self.seed), languages()

@@ -4,11 +4,11 @@ import pytest
 
 from lmlab.microworld import lexicon_a, ontology, senses, tables
 from lmlab.microworld.dictionary import entries
+from lmlab.microworld.documents import document
 from lmlab.microworld.draw import Draw
 from lmlab.microworld.language import alignment, languages
 from lmlab.microworld.language_b import ACCUSATIVE, PARTICLES, PLURAL, TENSES, WORDS
 from lmlab.microworld.meaning import Clause, Phrase, Sentence, clauses
-from lmlab.microworld.stories import document
 from lmlab.microworld.world import World, person
 
 LANGUAGES = languages()
@@ -78,7 +78,7 @@ def test_the_closed_form_of_an_alignment():
 def test_both_languages_tell_the_same_and_aligned_words_are_in_the_dictionary():
     known = {entry["concept"]: entry for entry in entries()}
     for sentence in sentences(60):
-        told = A.tell(sentence, Draw(1)), B.tell(sentence, Draw(2))
+        told = A.words(sentence, Draw(1)), B.words(sentence, Draw(2))
         keys = [{word.key for word in words if word.key} for words in told]
         assert keys[0] == keys[1]
         for i, j in alignment(*told):
@@ -91,7 +91,7 @@ def test_both_languages_tell_the_same_and_aligned_words_are_in_the_dictionary():
 def test_annotations_agree_with_the_text():
     for sentence in sentences(60):
         for language in LANGUAGES.values():
-            words = language.tell(sentence, Draw(3))
+            words = language.words(sentence, Draw(3))
             text = language.text(words)
             assert "".join(word.text for word in words) == text.replace(" ", "")
             assert all(word.pos.isupper() for word in words)

@@ -11,10 +11,10 @@ from lmlab.commands.microworld import option
 from lmlab.config import conf_dir
 from lmlab.errors import UserError
 from lmlab.microworld import arithmetic, bag_of_words, ontology
+from lmlab.microworld.changes import swapped
 from lmlab.microworld.language import languages
 from lmlab.microworld.meaning import Clause, Phrase
 from lmlab.microworld.tasks import inference, pairs, reading
-from lmlab.microworld.tasks.rows import swapped
 from lmlab.microworld.world import partition, person
 
 NAMES = sorted(path.stem for path in Path(conf_dir(), "task").glob("mw_*.yaml"))

@@ -1,19 +1,20 @@
 """Tasks of meaning between two texts: paraphrase (as MRPC), similarity (STS-B), questions (QQP), word sense (WiC)."""
 
 from lmlab.microworld import ontology, senses
-from lmlab.microworld.meaning import Clause, Phrase
-from lmlab.microworld.scenes import Scene, done_by
-from lmlab.microworld.tasks.rows import (
-    Row,
-    Told,
+from lmlab.microworld.changes import (
     changed,
     converse,
     new_person,
     other_thing,
     other_verb,
     rich_clause,
+    roles,
     swapped,
+    without,
 )
+from lmlab.microworld.meaning import Clause, Phrase
+from lmlab.microworld.scenes import Scene, done_by
+from lmlab.microworld.tasks.rows import Row, Told
 
 
 def paraphrase(scene: Told) -> Row | None:
@@ -28,15 +29,6 @@ def paraphrase(scene: Told) -> Row | None:
         return None
     label = "equivalent" if is_same else "not_equivalent"
     return Row({"sentence1": texts[0], "sentence2": texts[1], "label": label}, [clause, other])
-
-
-ASKED = ("subject", "object", "from", "to", "with", "for", "at", "time")
-
-
-def roles(clause: Clause) -> list[str]:
-    """What can be asked about a clause."""
-    there = {"subject", "object" if clause.object else "", "time" if clause.time else ""} | set(dict(clause.others))
-    return [role for role in ASKED if role in there]
 
 
 Question = tuple[Clause, str]  # what is asked about, and the role that is asked for
@@ -85,15 +77,6 @@ def turned(clause: Clause, role: str) -> Question:
         return clause, role
     _, relation, theirs = ontology.CONVERSE[clause.verb]
     return other, {"subject": theirs, relation: "subject"}.get(role, role)
-
-
-def without(clause: Clause, role: str) -> Clause:
-    """The clause with anybody, or nothing, in the place of a role."""
-    if role == "time":
-        return clause._replace(time=None)
-    if role in ("subject", "object"):
-        return clause._replace(**{role: Phrase("")})
-    return clause._replace(others=tuple(each for each in clause.others if each[0] != role))
 
 
 def similarity(scene: Told) -> Row:

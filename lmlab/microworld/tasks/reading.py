@@ -3,12 +3,12 @@
 from typing import NamedTuple
 
 from lmlab.microworld import ontology
+from lmlab.microworld.changes import changed, converse, new_person, rich_clause, roles, swapped, without
 from lmlab.microworld.language import OBJECT, OTHERS, SECOND, SUBJECT, TIME, Word
 from lmlab.microworld.meaning import Clause, Phrase, Sentence, clauses
 from lmlab.microworld.scenes import done_by
 from lmlab.microworld.stories import Event, Teller, happenings, story
-from lmlab.microworld.tasks.pairs import roles, without
-from lmlab.microworld.tasks.rows import Row, Told, changed, converse, new_person, rich_clause, swapped
+from lmlab.microworld.tasks.rows import Row, Told
 
 
 def question_answered(scene: Told) -> Row | None:

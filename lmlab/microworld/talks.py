@@ -1,0 +1,65 @@
+"""Talks: what was told is said again in other words, asked about, and answered.
+
+Here a reader can learn what the stories leave out: that two tellings mean the same, what follows from what was told,
+and whom a pronoun means. As everywhere in the corpus, all of it is about facts of the training split.
+"""
+
+from lmlab.microworld import tables
+from lmlab.microworld.changes import converse, rich_clause, roles
+from lmlab.microworld.draw import Draw
+from lmlab.microworld.meaning import Clause, Phrase, Question, Sentence
+from lmlab.microworld.scenes import Scene
+from lmlab.microworld.truth import LABELS, denied, events, relation, states
+from lmlab.microworld.world import World
+
+ANSWERS = {"entailment": "yes", "neutral": "perhaps", "contradiction": "no"}
+SOCIAL = 0.6  # share of the clauses with another person, for whom the same event has another side
+
+Said = list[Sentence | Question]
+
+
+def talk(world: World, draw: Draw) -> list[Said]:
+    """Two or three things are told in one paragraph and talked about in the next, in another order."""
+    exchanges = [draw.choice(EXCHANGES)(Scene(world, draw, "train")) for _ in range(2 + draw.below(2))]
+    told = [sentence for sentence, _ in exchanges]
+    return [told, [each for _, said in draw.shuffled(exchanges) for each in said]]
+
+
+def restated(scene: Scene) -> tuple[Sentence, Said]:
+    """The same in other words, perhaps from the other side."""
+    clause = rich_clause(scene, social=SOCIAL)
+    return Sentence(clause), [Sentence(from_a_side(scene, clause), opener="again")]
+
+
+def asked_for_a_part(scene: Scene) -> tuple[Sentence, Said]:
+    """Who, what, where or when, and the answer in a sentence."""
+    clause = rich_clause(scene, social=SOCIAL)
+    question = Question(clause, scene.draw.choice(roles(clause)))
+    return Sentence(clause), [question, Sentence(from_a_side(scene, clause))]
+
+
+def from_a_side(scene: Scene, clause: Clause) -> Clause:
+    """The clause, or the same event from its other side: Anna bought it from Tom, Tom sold it to Anna."""
+    return (converse(clause) if scene.draw.chance(0.6) else None) or clause
+
+
+def asked_whether(scene: Scene) -> tuple[Sentence, Said]:
+    """Whether something is so: yes, no, or perhaps."""
+    draw = scene.draw
+    told, asked = (states if draw.chance(0.4) else events)(scene, draw.choice(LABELS))
+    asked = asked._replace(negated=False)
+    label = relation(told, asked)
+    answer = denied(asked) if label == "contradiction" else asked
+    return Sentence(told), [Question(asked), Sentence(answer, opener=ANSWERS[label])]
+
+
+def asked_for_the_reason(scene: Scene) -> tuple[Sentence, Said]:
+    """Whose state explains what happened: whom the pronoun means."""
+    scene.sphere = scene.draw.choice(tables.REASON_SPHERES)
+    event, state, _ = scene.reason()
+    pronoun = Phrase(state.subject.noun, "pronoun", state.subject.gender)
+    told = Sentence(event, "because", state._replace(subject=pronoun))
+    return told, [Question(state, "subject"), Sentence(state)]
+
+
+EXCHANGES = (restated, restated, asked_for_a_part, asked_whether, asked_whether, asked_for_the_reason)

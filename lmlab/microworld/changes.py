@@ -125,3 +125,9 @@ def without(clause: Clause, role: str) -> Clause:
     if role in ("subject", "object"):
         return clause._replace(**{role: Phrase("")})
     return clause._replace(others=tuple(each for each in clause.others if each[0] != role))
+
+
+def other_of(event: Clause) -> str:
+    """The name of the other person of an event between two."""
+    phrases = [event.object, *(phrase for _, phrase in event.others)]
+    return next(p.noun for p in phrases if p and p.noun in ontology.GENDER)

@@ -43,6 +43,9 @@ OPENERS = {  # how a sentence follows the one before it, in words of A with thei
     "perhaps": "perhaps/ADV ,/PUNCT",
     "yes": "yes/INTJ ,/PUNCT",
     "no": "no/INTJ ,/PUNCT",
+    "true": "it/PRON is/AUX true/ADJ that/SCONJ",
+    "false": "it/PRON is/AUX false/ADJ that/SCONJ",
+    "possible": "it/PRON is/AUX possible/ADJ that/SCONJ",
 }
 NUMBERS = ["", *tables.NUMBERS.split()]
 USUAL = 0.6  # how often the usual word is taken where there are several

@@ -57,7 +57,7 @@ class Sentence(NamedTuple):
     """One clause, or two: `first` because (or so, before, after, and, but) `second`.
 
     `opener` is how it follows the sentence before it: then, later, after_that; again (in other words), yes, no,
-    perhaps.
+    perhaps; true, false, possible (it is true that ...).
     """
 
     first: Clause

@@ -5,14 +5,15 @@ and whom a pronoun means. As everywhere in the corpus, all of it is about facts 
 """
 
 from lmlab.microworld import tables
-from lmlab.microworld.changes import converse, rich_clause, roles
+from lmlab.microworld.changes import converse, other_of, rich_clause, roles
 from lmlab.microworld.draw import Draw
 from lmlab.microworld.meaning import Clause, Phrase, Question, Sentence
 from lmlab.microworld.scenes import Scene
 from lmlab.microworld.truth import LABELS, denied, events, relation, states
-from lmlab.microworld.world import World
+from lmlab.microworld.world import World, person
 
 ANSWERS = {"entailment": "yes", "neutral": "perhaps", "contradiction": "no"}
+JUDGED = {"entailment": "true", "neutral": "possible", "contradiction": "false"}
 SOCIAL = 0.6  # share of the clauses with another person, for whom the same event has another side
 
 Said = list[Sentence | Question]
@@ -53,13 +54,37 @@ def asked_whether(scene: Scene) -> tuple[Sentence, Said]:
     return Sentence(told), [Question(asked), Sentence(answer, opener=ANSWERS[label])]
 
 
-def asked_for_the_reason(scene: Scene) -> tuple[Sentence, Said]:
+def claimed(scene: Scene) -> tuple[Sentence, Said]:
+    """A claim, and whether it is true, false, or possible."""
+    draw = scene.draw
+    told, claim = (states if draw.chance(0.4) else events)(scene, draw.choice(LABELS))
+    return Sentence(told), [Sentence(claim, opener=JUDGED[relation(told, claim)])]
+
+
+def claimed_order(scene: Scene) -> tuple[Sentence, Said]:
+    """A claim about what came first."""
+    draw = scene.draw
+    first, second = (scene.clause(tense="past", timed=0) for _ in range(2))
+    told = Sentence(first, "before", second) if draw.chance(0.5) else Sentence(second, "after", first)
+    is_true = draw.chance(0.5)
+    early, late = (first, second) if is_true else (second, first)
+    claim = Sentence(early, "before", late) if draw.chance(0.5) else Sentence(late, "after", early)
+    return told, [claim._replace(opener="true" if is_true else "false")]
+
+
+def about_the_reason(scene: Scene) -> tuple[Sentence, Said]:
     """Whose state explains what happened: whom the pronoun means."""
     scene.sphere = scene.draw.choice(tables.REASON_SPHERES)
-    event, state, _ = scene.reason()
+    event, state, whose = scene.reason()
     pronoun = Phrase(state.subject.noun, "pronoun", state.subject.gender)
     told = Sentence(event, "because", state._replace(subject=pronoun))
-    return told, [Question(state, "subject"), Sentence(state)]
+    if scene.draw.chance(0.5):
+        return told, [Question(state, "subject"), Sentence(state)]
+    other = state._replace(subject=person(other_of(event)) if whose == 0 else event.subject)
+    return told, [Sentence(state, opener="true") if scene.draw.chance(0.5) else Sentence(other, opener="possible")]
 
 
-EXCHANGES = (restated, restated, asked_for_a_part, asked_whether, asked_whether, asked_for_the_reason)
+EXCHANGES = (
+    *(restated, restated, asked_for_a_part, asked_whether, claimed, claimed),
+    *(claimed_order, about_the_reason, about_the_reason),
+)

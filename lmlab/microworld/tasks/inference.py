@@ -3,8 +3,8 @@
 What follows from what is in `lmlab.microworld.truth`.
 """
 
-from lmlab.microworld import ontology, tables
-from lmlab.microworld.changes import changed, converse
+from lmlab.microworld import tables
+from lmlab.microworld.changes import changed, converse, other_of
 from lmlab.microworld.meaning import Clause, Phrase, Sentence, phrases
 from lmlab.microworld.scenes import done_by
 from lmlab.microworld.tasks.rows import Row, Told
@@ -67,12 +67,6 @@ def coreference(scene: Told) -> Row:
     claim = state._replace(subject=people[guess])
     label = "true" if guess == whose else "false"
     return Row({"sentence1": scene.say(sentence), "sentence2": scene.say(claim), "label": label}, [sentence, claim])
-
-
-def other_of(event: Clause) -> str:
-    """The name of the other person of an event between two."""
-    phrases = [event.object, *(phrase for _, phrase in event.others)]
-    return next(p.noun for p in phrases if p and p.noun in ontology.GENDER)
 
 
 def order(scene: Told) -> Row | None:

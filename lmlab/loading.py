@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lmlab import huggingface
-from lmlab.config.assemble import build_formulation, build_learner, tokenizer_facts
+from lmlab.config.assemble import as_trained, build_formulation, build_learner, tokenizer_facts
 from lmlab.config.build import build
 from lmlab.config.check import trait
 from lmlab.engine.checkpoint import WEIGHTS, verify
@@ -310,7 +310,7 @@ def load_finetuned(run: RunFolder, config: DictConfig, task: Task) -> tuple[nn.M
         task: what is asked of it: its own task, or one that its head can answer.
     """
     tokenizer = Tokenizer.load(run.path / "tokenizer.json")
-    formulation = build_formulation(config.formulation, config.get("template"))
+    formulation = build_formulation(as_trained(config).formulation, config.get("template"))
     model = build(config.model, **tokenizer_facts(tokenizer))
     learner = formulation.learner(model, task, tokenizer)
     load_weights(learner, read_weights(run))

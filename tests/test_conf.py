@@ -24,7 +24,7 @@ OPTIONS = [
     for command in ("finetune", "pretrain")
     for group in root_groups(command)
     for option in option_files(group, search_folders())
-    if command == "pretrain" or group in ("task", "formulation", "tuning")
+    if command == "pretrain" or group in ("task", "formulation", "ensemble", "tuning")
 ]
 YAMLS = sorted(path.relative_to(conf_dir()).as_posix() for path in conf_dir().rglob("*.yaml"))
 ONE_OF_EACH_LAYOUT = ("bert", "gpt", "t5")
@@ -285,7 +285,7 @@ def test_formulation_of_a_task():
         def serves(kind, layout):
             return layout == "decoder"
 
-    with pytest.raises(UserError, match=r"Narrow does not put a classification task .*\n.*do: head"):
+    with pytest.raises(UserError, match=r"Narrow does not put a classification task .*\n.*do: cloze, head"):
         check_formulation(config.task, Narrow, "encoder")
 
 

@@ -30,7 +30,7 @@ ARROWS = {
     "objectives": {"text", "corruptions"},
     "audit": {"text", "corruptions", "objectives"},
     "tasks": {"text"} | WORLD,
-    "formulations": {"text", "tasks", "models"},
+    "formulations": {"text", "corruptions", "tasks", "models"},
     "tuning": {"models"},
     "models": set(),
     "engine": {"runs"},

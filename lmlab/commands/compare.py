@@ -4,6 +4,7 @@ lmlab compare
 lmlab compare outputs/pretrain/2026-01-31 metric=perplexity
 lmlab compare run-a run-b paired=true
 lmlab compare outputs/finetune against=run-a html=table.html
+lmlab compare outputs/evaluate x=formulation.shots plot=curve.png
 """
 
 import argparse
@@ -26,7 +27,7 @@ if TYPE_CHECKING:  # what reads and shows runs is imported once the words are un
     from lmlab.runs.compare import Entry, Question, Row, Table
     from lmlab.tasks.base import Task
 
-OPTIONS = ("metric", "paired", "against", "resamples", "format", "html")
+OPTIONS = ("metric", "paired", "against", "resamples", "format", "html", "x", "plot")
 PATIENCE = 1.0  # seconds of silence before a line tells what takes so long
 
 
@@ -43,7 +44,10 @@ def main(argv: list[str] | None = None) -> int:
     Raises:
         UserError: no runs, no such folder, option or metric, or nothing of which a difference can be tested.
     """
-    compare(_parser().parse_args(_as_flags(sys.argv[2:] if argv is None else argv)))
+    options = _parser().parse_args(_as_flags(sys.argv[2:] if argv is None else argv))
+    if bool(options.plot) != bool(options.x):
+        raise UserError("plot=FILE and x=KEY go together: the picture, and the key of the config on its axis")
+    compare(options)
     return 0
 
 
@@ -70,6 +74,8 @@ def compare(options: argparse.Namespace) -> None:
         add_tests(tables, options, asked)
     if options.html:
         write_html(Path(options.html), tables)
+    if options.plot:
+        write_plot(Path(options.plot), tables, options.x)
     if options.format == "json":
         print(runs.as_json(tables, unreadable))
         return
@@ -93,12 +99,27 @@ def write_html(path: Path, tables: "list[Table]") -> None:
 
     from lmlab.files import atomic_write
 
-    if not path.parent.is_dir():
-        raise UserError(f"html={path}: there is no folder {path.parent}")
+    _refuse_no_folder("html", path)
     with open(os.devnull, "w") as nowhere:
         console = Console(highlight=False, force_jupyter=False, width=400, record=True, file=nowhere)
         show(tables, console)
     atomic_write(path, console.export_html())
+
+
+def write_plot(path: Path, tables: "list[Table]", key: str) -> None:
+    """The first metric of the tables against a key of the config, as a picture."""
+    from lmlab.runs import compare as runs
+
+    _refuse_no_folder("plot", path)
+    panels = runs.panels(tables, key)
+    runs.draw(path, panels, key)
+    for name in (name for panel in panels for name in panel.left_out):
+        print(f"left out of {path}, has no number at {key}: {name}", file=sys.stderr)
+
+
+def _refuse_no_folder(option: str, path: Path) -> None:
+    if not path.parent.is_dir():
+        raise UserError(f"{option}={path}: there is no folder {path.parent}")
 
 
 # ---- whether rows differ
@@ -259,7 +280,8 @@ def _parser() -> argparse.ArgumentParser:
         "has a table of its own, with its averages. Whether two rows differ by more than noise is tested on their "
         "predictions, with seeds and examples both counted as noise.",
         epilog="examples: lmlab compare | lmlab compare outputs/pretrain metric=perplexity | "
-        "lmlab compare RUN RUN paired=true | lmlab compare RUN RUN format=json",
+        "lmlab compare RUN RUN paired=true | lmlab compare RUN RUN format=json | "
+        "lmlab compare outputs/evaluate x=formulation.shots plot=curve.png",
     )
     parser.add_argument("folders", nargs="*", metavar="FOLDER", help="runs or folders of runs (default: outputs)")
     parser.add_argument(
@@ -282,6 +304,13 @@ def _parser() -> argparse.ArgumentParser:
     formats = {"choices": ("table", "json"), "default": "table"}
     parser.add_argument("--format", **formats, help="also written format=json: one JSON object, nothing else")
     parser.add_argument("--html", metavar="FILE", help="write the tables to an HTML page, too")
+    parser.add_argument(
+        "--plot",
+        metavar="FILE",
+        help="draw the metric against a number of the config (png, svg, pdf): a curve for each other difference "
+        "between the runs, with the 95 %% interval where there are several seeds",
+    )
+    parser.add_argument("--x", metavar="KEY", help="that number, with plot=: x=formulation.shots, x=optimizer.lr")
     return parser
 
 

@@ -64,7 +64,7 @@ def trial(config: DictConfig, rate: float, folder: Path) -> float | None:
     """The score of one learning rate, None if it diverges. A trial that is done is not repeated; its weights go."""
     config, run = config.copy(), RunFolder(folder)
     config.optimizer.lr, config.seeds, config.learning_rates, config.resume = rate, 1, None, None
-    config.evaluate_on = []
+    config.evaluate_on, config.ensemble = [], None
     if not is_done(run, config):
         shutil.rmtree(folder, ignore_errors=True)
         try:

@@ -1,17 +1,17 @@
 """Several fine-tuning runs that make one result: the seeds of a task, each in a sub-folder, and their statistics."""
 
 import json
-import shutil
 from collections.abc import Mapping
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from lmlab.commands.ensemble import finetune_ensemble
 from lmlab.commands.scores import show_seeds
 from lmlab.commands.search import with_best_rate
 from lmlab.commands.session import relative, say
-from lmlab.commands.transfer import finetune, read_data
+from lmlab.commands.transfer import finetune_once, read_data
 from lmlab.config.build import to_plain
 from lmlab.errors import UserError
 from lmlab.runs.find import outputs_root
@@ -44,12 +44,7 @@ def finetune_seeds(config: DictConfig, folder: RunFolder) -> RunFolder:
 
 def one_seed(config: DictConfig, run: RunFolder) -> RunFolder:
     """The run of one seed: as it is if it is finished, else trained, or trained on."""
-    if is_finished(run):
-        return run
-    config.resume = str(run.path) if run.has_checkpoint(resumable=True) else None
-    if config.resume is None:
-        shutil.rmtree(run.path, ignore_errors=True)  # it stopped before its first checkpoint
-    return finetune(config, run.path)
+    return finetune_once(config, run) if config.ensemble is None else finetune_ensemble(config, run)
 
 
 def together(folder: RunFolder, runs: Mapping[int, RunFolder]) -> RunFolder:
@@ -101,11 +96,6 @@ def series_hash(config: DictConfig) -> str:
     """What two series share that may be one: everything but places and the number of seeds."""
     words = {key: value for key, value in to_plain(config).items() if key not in PLACES}
     return f"{content_hash(json.dumps(words, sort_keys=True)):016x}"
-
-
-def is_finished(run: RunFolder) -> bool:
-    """Whether the folder holds a run that reached its end."""
-    return (run.path / "summary.json").exists() and run.status() == "finished"
 
 
 def refuse_other_data(config: DictConfig, folder: RunFolder) -> None:

@@ -175,7 +175,7 @@ class Session:
         if self.resumed:
             return {}
         choices = HydraConfig.get().runtime.choices
-        groups = ("model", "objective", "corruption", "corpus", "task", "formulation", "tuning")
+        groups = ("model", "objective", "corruption", "corpus", "task", "formulation", "ensemble", "tuning")
         named = {group: choices[group] for group in groups if choices.get(group)}
         return named | {"seed": self.config.seed, "init": self.config.get("init")}
 

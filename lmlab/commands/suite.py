@@ -7,6 +7,7 @@ from typing import NamedTuple
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from lmlab.commands.ensemble import check_ensemble, without_text_to_label
 from lmlab.commands.scores import show_suite
 from lmlab.commands.series import finetune_seeds, folder_of, series_hash, statistics_of
 from lmlab.commands.session import say, settings_of_hydra
@@ -66,6 +67,9 @@ def entries_of(suite: Suite, folder: Path) -> Iterator[Entry]:
         with settings_of_hydra(probe := config.copy()):
             try:
                 task, config.init = check_entry(probe)
+                if config.ensemble is not None:
+                    config = without_text_to_label(config, task)
+                    check_ensemble(config, task)
             except UserError as error:
                 raise UserError(f"suite={suite.name}, task={name}: {error}") from error
         init = config.init

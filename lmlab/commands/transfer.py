@@ -1,6 +1,7 @@
 """One fine-tuning run: from a pre-trained model to the scores of its best checkpoint."""
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from lmlab import huggingface
 from lmlab.commands.scores import report
 from lmlab.commands.session import Session, relative, say
 from lmlab.commands.source import refuse_words
-from lmlab.config.assemble import build_corpus, build_formulation, build_tokenizer, tokenizer_facts
+from lmlab.config.assemble import as_trained, build_corpus, build_formulation, build_tokenizer, tokenizer_facts
 from lmlab.config.build import build, target_of, to_plain
 from lmlab.config.check import check_formulation
 from lmlab.config.nodes import trait, value_of
@@ -38,11 +39,21 @@ BRINGS_ITS_OWN = ("model", "tokenizer", "corpus")  # a pre-trained model does; t
 
 
 class Data(NamedTuple):
-    """A task, the parsed rows to learn from, and those that are scored, by split."""
+    """A task, its parsed training rows, and those that are scored, by split.
+
+    Attributes:
+        labelled_by_models: rows that are learnt in place of the training rows; None: there are none.
+    """
 
     task: Task
     rows: list[dict]
     evaluation: dict[str, list[dict]]
+    labelled_by_models: list[dict] | None = None
+
+    @property
+    def learnt(self) -> list[dict]:
+        """The rows to learn from."""
+        return self.rows if self.labelled_by_models is None else self.labelled_by_models
 
     @property
     def hash(self) -> str:
@@ -66,7 +77,7 @@ def finetune(
         read: gives the data.
     """
     session = Session(config, folder)
-    config, run = session.config, session.run
+    config, run = as_trained(session.config), session.run
     data, formulation = read(config), build_formulation(config.formulation, config.get("template"))
     task, elsewhere = data.task, other_tasks(config, data.task)
 
@@ -81,10 +92,10 @@ def finetune(
 
     trainer = Trainer(
         learner,
-        formulation.batches(learner, data.rows, limit, config.seed, **step),
+        formulation.batches(learner, data.learnt, limit, config.seed, **step),
         optimizer=build(config.optimizer),
         schedule=build(config.schedule),
-        settings=trainer_settings(session, task),
+        settings=trainer_settings(session, config, task),
         record=run,
         evaluate=scores.measure,
         seed=config.seed,
@@ -103,6 +114,22 @@ def finetune(
     return run
 
 
+def finetune_once(config: DictConfig, run: RunFolder, read: Callable[[DictConfig], Data] = read_data) -> RunFolder:
+    """The run of a folder: as it is if it is finished, else trained, or trained on. Hidden folders in it stay."""
+    if is_finished(run):
+        return run
+    config.resume = str(run.path) if run.has_checkpoint(resumable=True) else None
+    if config.resume is None:  # it stopped before its first checkpoint, or never began
+        for path in (path for path in run.path.glob("*") if not path.name.startswith(".")):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return finetune(config, run.path, read)
+
+
+def is_finished(run: RunFolder) -> bool:
+    """Whether the folder holds a run that reached its end."""
+    return (run.path / "summary.json").exists() and run.status() == "finished"
+
+
 def build_task(config: DictConfig, node: Any) -> Task:
     """A task of the config, with the folders of data and cache that are named there."""
     return build(node, data_dir=config.data_dir, cache_dir=config.cache_dir)
@@ -117,7 +144,7 @@ def warn_of_length(config: DictConfig, start: "Start", learner: Learner, data: D
     """Tell when examples are longer than the sequences that gave the model its positions."""
     if start.model.max_positions is None or start.seq_len is None:
         return
-    longest, what = learner.longest_sequence(data.rows), "the longest example has"
+    longest, what = learner.longest_sequence(data.learnt), "the longest example has"
     if config.seq_len > start.seq_len:
         longest, what = config.seq_len, "examples may have"
     if longest > start.seq_len:
@@ -246,13 +273,18 @@ def score_elsewhere(run: RunFolder, config: DictConfig, others: Mapping[str, Els
     """The best checkpoint on other tasks: `<task>.<metric>`; the predictions are written to files of their own."""
     metrics = {}
     for name, (task, rows) in others.items():
-        learner, formulation, _ = load_finetuned(run, config, task)
-        device = choose_device(config.trainer.device)
-        learner.to(device=device, dtype=choose_dtype(run.environment()["precision"], device))
+        learner, formulation = load_again(run, config, task)
         scores, records = score(formulation, learner, task, rows, config.trainer.micro_batch_tokens)
         write_predictions(run, records, f"predictions-{name}.jsonl")
         metrics |= {f"{name}.{metric}": value for metric, value in scores.items()}
     return metrics
+
+
+def load_again(run: RunFolder, config: DictConfig, task: Task) -> tuple[nn.Module, Formulation]:
+    """The best checkpoint of a run that has just been trained, on its device, and how it answers."""
+    learner, formulation, _ = load_finetuned(run, config, task)
+    device = choose_device(config.trainer.device)
+    return learner.to(device=device, dtype=choose_dtype(run.environment()["precision"], device)), formulation
 
 
 # ---- small parts
@@ -272,9 +304,9 @@ class Scores:
         return self.metrics
 
 
-def trainer_settings(session: Session, task: Task) -> Settings:
+def trainer_settings(session: Session, config: DictConfig, task: Task) -> Settings:
     """The trainer's settings; `best_metric: task` is the task's first metric."""
-    settings = session.settings(to_plain(session.config.trainer))
+    settings = session.settings(to_plain(config.trainer))
     if settings.best_metric == "task":
         settings.best_metric = task.main_metric
     known = [task.metric_key(name, split) for split in task.evaluation_splits for name in (*task.metrics, "loss")]

@@ -47,6 +47,18 @@ def build_formulation(formulation: Any, template: Any = None, **facts: Any) -> F
     return build(formulation, "formulation", template=texts, **facts)
 
 
+def as_trained(config: DictConfig) -> DictConfig:
+    """The config of what a run trains itself: where an ensemble teaches a classifier, that of the classifier."""
+    ensemble = config.get("ensemble")
+    if ensemble is None:
+        return config
+    student, config = ensemble.student, config.copy()
+    config.formulation, config.optimizer.lr = student.formulation, student.lr
+    config.trainer.max_steps, config.trainer.max_epochs = student.max_steps, None
+    config.trainer.batch_size, config.trainer.batch_tokens = student.batch_size, None
+    return config
+
+
 def tokenizer_facts(tokenizer: Tokenizer) -> dict[str, Any]:
     """What classes may want to know of the tokenizer. A tokenizer without padding pads with its end token."""
     pad_id = tokenizer.pad_id if tokenizer.pad_id is not None else tokenizer.eos_id

@@ -33,7 +33,7 @@ def check(config: DictConfig) -> None:
         problems += binding_problems(value, str(key))
     if not problems:  # only words whose classes are known to exist can be held against each other
         problems = [*fitting_problems(words), *_model_problems(words), *_task_problems(words)]
-        problems += _training_problems(words)
+        problems += [*_training_problems(words), *_ensemble_problems(words)]
         problems = problems or size_problems(words)
     if problems:
         raise UserError(in_one_message(problems))
@@ -173,6 +173,20 @@ def _training_problems(words: Mapping[str, Any]) -> list[str]:
         return []
     name, task = option_name("formulation", formulation), option_name("task", words["task"])
     return [f"formulation={name} trains nothing; evaluate with: lmlab evaluate run=... task={task}"]
+
+
+def _ensemble_problems(words: Mapping[str, Any]) -> list[str]:
+    """An ensemble of models that do not say how likely they find each label."""
+    formulation, ensemble = words.get("formulation"), words.get("ensemble")
+    if not isinstance(ensemble, Mapping) or _scores_labels(formulation):
+        return []
+    fitting = ", ".join(f"formulation={name}" for name in options_that("formulation", _scores_labels))
+    name = option_name("formulation", formulation)
+    return [f"ensemble={option_name('ensemble', ensemble)} joins models of {fitting}, not of formulation={name}"]
+
+
+def _scores_labels(formulation: Node) -> bool:
+    return hasattr(target_of(formulation["_target_"]), "label_scores")
 
 
 def _formulation_problem(kind: str, formulation: type, layout: str) -> str | None:

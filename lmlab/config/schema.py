@@ -94,6 +94,7 @@ class Finetune:
     task: Any = None
     template: Any = None
     formulation: Any = None
+    ensemble: Any = None
     tuning: Any = None
     model: Any = None
     tokenizer: Any = None

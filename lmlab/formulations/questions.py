@@ -107,10 +107,10 @@ class Question(ABC):
 
 
 class LabelQuestion(Question):
-    """Soft-max over the labels of a task."""
+    """Soft-max over the labels of a task. A target is a label, or a list of the probabilities of all labels."""
 
     def targets(self, examples: Sequence[Example], inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {"labels": all_labels(examples, torch.long)}
+        return {"labels": all_labels(examples)}
 
     def loss(self, outputs: Tensor, targets: dict[str, Tensor]) -> Tensor:
         return F.cross_entropy(outputs.float(), targets["labels"], reduction="sum")
@@ -301,6 +301,6 @@ def rows_of(examples: Sequence[Example]) -> list[int]:
     return list(dict.fromkeys(example.row for example in examples))
 
 
-def all_labels(examples: Sequence[Example], dtype: torch.dtype) -> Tensor:
-    """The labels of all examples in one row."""
+def all_labels(examples: Sequence[Example], dtype: torch.dtype | None = None) -> Tensor:
+    """The labels of all examples in one row, or (N, L) of their probabilities."""
     return torch.tensor(list(chain.from_iterable(example.labels for example in examples)), dtype=dtype)

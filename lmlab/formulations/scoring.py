@@ -1,11 +1,12 @@
 """From a learner to the figures and the file of predictions of a task."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
 from lmlab.errors import UserError
-from lmlab.formulations.base import Formulation
+from lmlab.formulations.base import Answers, Formulation
 
 CPU_PASS = 2048  # tokens of a forward pass on a CPU: hidden states and scores stay in its cache
 
@@ -42,20 +43,33 @@ def score(
     rows: dict[str, list[dict]],
     micro_batch_tokens: int,
 ) -> tuple[dict[str, float], list[dict]]:
-    """Metrics and the lines of predictions.jsonl.
-
-    The task's metrics come first, the main one at the top, then the formulation's own, the loss last.
+    """Metrics and the lines of predictions.jsonl, as `scored` has them, of what a learner answers.
 
     Args:
-        rows: parsed rows of each split. Several splits are scored apart and named in the keys
-            (`accuracy_matched`).
+        rows: parsed rows of each split.
         micro_batch_tokens: padded tokens of one forward pass.
     """
-    if next(learner.parameters()).device.type == "cpu":
-        micro_batch_tokens = min(micro_batch_tokens, CPU_PASS)
+    limit = tokens_of_a_pass(learner, micro_batch_tokens)
+    return scored(task, rows, {split: formulation.answer(learner, part, limit) for split, part in rows.items()})
+
+
+def tokens_of_a_pass(learner: nn.Module, micro_batch_tokens: int) -> int:
+    """Padded tokens of one forward pass without gradient."""
+    on_cpu = next(learner.parameters()).device.type == "cpu"
+    return min(micro_batch_tokens, CPU_PASS) if on_cpu else micro_batch_tokens
+
+
+def scored(
+    task: Any, rows: Mapping[str, list[dict]], given: Mapping[str, Answers]
+) -> tuple[dict[str, float], list[dict]]:
+    """Metrics and the lines of predictions.jsonl of the answers to the rows of each split.
+
+    The task's metrics come first, the main one at the top, then the formulation's own, the loss last. Several splits
+    are scored apart and named in the keys (`accuracy_matched`).
+    """
     metrics, losses, records = {}, {}, []
     for split, split_rows in rows.items():
-        answers = formulation.answer(learner, split_rows, micro_batch_tokens)
+        answers = given[split]
         scores = task.score(answers.predictions, [task.reference(row) for row in split_rows]) | answers.metrics
         metrics |= {task.metric_key(name, split): value for name, value in scores.items()}
         losses[task.metric_key("loss", split)] = answers.loss

@@ -1,9 +1,9 @@
-"""A text from a text: translation, summarisation.
+"""A text from a text: translation, summarisation; and what other tasks in words build on.
 
 An encoder-decoder writes with its decoder (Raffel et al. 2019, arXiv:1910.10683; BART, Lewis et al. 2019,
 arXiv:1910.13461); a decoder goes on after the source (GPT-2, Radford et al. 2019; as a prefix LM, Dong et al. 2019,
 arXiv:1905.03197); an encoder writes after [SEP] itself, as in that paper, or gets a fresh decoder on top (Rothe et al.
-2019, arXiv:1907.12461). All learn the next token of the first reference, and its end.
+2019, arXiv:1907.12461). All learn the next token of the target, and its end.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,6 +28,7 @@ from lmlab.formulations.settings import (
     refuse_unseen,
     sequence_length,
 )
+from lmlab.formulations.wording import Wording
 from lmlab.formulations.writing import TERM, InPlace, OneSequence, OnTop, TwoSequences, Writing
 from lmlab.models.decoder_on_top import DecoderOnTop
 from lmlab.models.decoding import beam_search
@@ -86,7 +87,11 @@ class TextGeneration(Formulation):
         if isinstance(writing, OnTop):
             depth = self.num_decoder_layers or len(model.stack.blocks)
             heads["decoder"] = DecoderOnTop(model, depth, max_positions=self.max_target_length)
-        return WritingLearner(model, heads, writing, task, tokenizer)
+        return WritingLearner(model, heads, writing, self.wording(task, tokenizer), tokenizer)
+
+    def wording(self, task: Any, tokenizer: Any) -> Wording:
+        """What the rows of a task read as, and what is to be written from them."""
+        return Wording(task)
 
     def writing(self, model: nn.Module, tokenizer: Any) -> Writing:
         """How this model reads and writes.
@@ -161,8 +166,8 @@ class TextGeneration(Formulation):
         return TaskBatches(lengths, make_batch, micro_batch_tokens, seed, batch_size, batch_tokens)
 
     def answer(self, learner: "WritingLearner", rows: list[dict], micro_batch_tokens: int) -> Answers:
-        """What is written for each row, and the mean loss of a token of the first reference, read as it stands."""
-        examples, texts = learner.prepared(rows), [""] * len(rows)
+        """What is written for each row, as the task understands it, and the mean loss of a token of the targets."""
+        examples, texts, wording = learner.prepared(rows), [""] * len(rows), learner.wording
         lengths = [self.num_beams * (len(example.ids) + self.max_target_length) for example in examples]
         pieces = cut(range(len(examples)), lengths, micro_batch_tokens)
 
@@ -171,14 +176,15 @@ class TextGeneration(Formulation):
             loss = learner(batch, memory)[TERM]
             if not loss.isfinite():
                 raise Diverged(
-                    f"the model's loss on task '{learner.task.name}' is {float(loss)}: its weights are no numbers"
+                    f"the model's loss on task '{wording.task.name}' is {float(loss)}: its weights are no numbers"
                 )
             for example, text in zip(part, learner.write(part, self, memory), strict=True):
                 texts[example.row] = text
             return loss
 
         loss = learner.mean_loss(([examples[i] for i in chosen] for chosen in pieces), answered)
-        return Answers(texts, loss)
+        predictions = [wording.prediction(row, text) for row, text in zip(rows, texts, strict=True)]
+        return Answers(predictions, loss, wording.metrics(predictions))
 
 
 class WritingLearner(Learner):
@@ -188,13 +194,14 @@ class WritingLearner(Learner):
         model: hidden states.
         heads: `vocabulary`, the pre-trained one where there is one, and `decoder` for a decoder on top.
         writing: layout of sources and targets; it holds no weights.
+        wording: what sources and targets are.
     """
 
     def __init__(
-        self, model: nn.Module, heads: Mapping[str, nn.Module], writing: Writing, task: Any, tokenizer: Any
+        self, model: nn.Module, heads: Mapping[str, nn.Module], writing: Writing, wording: Wording, tokenizer: Any
     ) -> None:
         super().__init__(model, heads)
-        self.writing, self.task, self.tokenizer = writing, task, tokenizer
+        self.writing, self.wording, self.tokenizer = writing, wording, tokenizer
         beyond = range(tokenizer.vocab_size, model.vocab_size)  # rows of the embedding without a token
         self.never = sorted({*tokenizer.special_ids, *beyond} - {writing.end_id})
 
@@ -208,7 +215,7 @@ class WritingLearner(Learner):
 
     def prepare(self, rows: Sequence[dict]) -> list[Example]:
         """Sources with targets."""
-        return list(self.writing.examples(self.task, self.tokenizer, rows))
+        return list(self.writing.examples(self.wording, self.tokenizer, rows))
 
     def longest_sequence(self, rows: list[dict]) -> int:
         """Tokens of the longest sequence of rows, source and target together where they share the model's positions."""

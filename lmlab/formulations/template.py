@@ -4,15 +4,20 @@ One option of the group `template` holds all texts of one task; each formulation
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from lmlab.errors import UserError, nearest
 
-SLOT = re.compile(r"\{(\w+)\}")
+SLOT = re.compile(r"\{(\w+(?::\w+)?)\}")
 BLANK = "blank"  # the slot that a model is to fill
+FINAL = ".,;:!?"  # what `bare` leaves out at the end
+FORMS: dict[str, Callable[[str], str]] = {
+    "bare": lambda text: text.rstrip().rstrip(FINAL),
+    "inner": lambda text: text[:1].lower() + text[1:].rstrip().rstrip(FINAL),
+}  # in which a column may stand in a slot
 HOW_TO = "take another with template=..., or write one: conf/template/ shows how"
 
 
@@ -21,6 +26,8 @@ class Template:
     """The texts of a task. A pattern is a text with slots: `{sentence1}` stands for that column of a row.
 
     Of a task with choices `{choice1}`, `{choice2}`, ... are slots, too, and `{choices}` is all, with commas.
+    `{premise:bare}` is without the punctuation at its end, `{choice1:inner}` also with a small first letter: inside
+    another sentence, as PET and GPT-3 have them.
 
     Args:
         source: text_to_text: the pattern of what is read; None: `name column: {column} ...`, as T5 has it.
@@ -67,7 +74,9 @@ class Template:
         """
         slots = SLOT.findall(text)
         known = {*task.fields, *self.slots}
-        for name in set(slots) - {BLANK}:
+        for name, _, form in (slot.partition(":") for slot in sorted(set(slots) - {BLANK})):
+            if form and form not in FORMS:
+                raise UserError(f"{key}: {{{name}:{form}}} is no form{nearest(form, FORMS)}; forms: {', '.join(FORMS)}")
             if name not in known and not (task.kind == "choice" and re.fullmatch(r"choice(s|\d+)", name)):
                 listed = ", ".join(sorted(known))
                 raise UserError(
@@ -87,12 +96,14 @@ class Rendered(NamedTuple):
         fields: (begin, end) of what comes from the row, in characters: this may be cut where a text is too long.
         blank: where in the text the blank stands, or None.
         segment: where the second segment begins, or None.
+        blank_is_second: whether the blank stands in the second segment.
     """
 
     text: str
     fields: list[tuple[int, int]]
     blank: int | None = None
     segment: int | None = None
+    blank_is_second: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,7 +139,8 @@ class Pattern:
     def _fill(self, name: str, inputs: Mapping[str, Any], row: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         if name in self.slots:
             return [("literal", self._word(name, inputs, row))]
-        text = value_of(name, inputs)
+        name, _, form = name.partition(":")
+        text = FORMS.get(form, str)(value_of(name, inputs))
         if self.placeholder is None or self.placeholder not in text:
             return [("field", text)]
         before, after = text.split(self.placeholder, 1)
@@ -139,7 +151,7 @@ class Pattern:
         value = inputs.get(slot["column"])
         if value not in slot["words"]:
             known = ", ".join(map(str, slot["words"]))
-            raise UserError(f"template.slots.{name}: no word for {value!r} (row {row['id']}); there are words for {known}")
+            raise UserError(f"template.slots.{name}: none for {value!r} (row {row['id']}), but for {known}")
         return slot["words"][value]
 
 
@@ -156,16 +168,16 @@ def value_of(name: str, inputs: Mapping[str, Any]) -> str:
 
 def put_together(pieces: Sequence[tuple[str, str]]) -> Rendered:
     """The text of pieces, and where they stand in it."""
-    text, fields, blank, segment = "", [], None, None
+    text, fields, blank, segment, blank_is_second = "", [], None, None, False
     for what, piece in pieces:
         if what == "field" and piece:
             fields.append((len(text), len(text) + len(piece)))
         elif what == "blank":
-            blank = len(text)
+            blank, blank_is_second = len(text), segment is not None
         elif what == "segment":
             segment = len(text)
         text += piece
-    return Rendered(text, fields, blank, segment)
+    return Rendered(text, fields, blank, segment, blank_is_second)
 
 
 def usual_source(task: Any) -> str:

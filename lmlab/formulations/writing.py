@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from lmlab.batch import Batch
 from lmlab.formulations.sequences import Example, Frame
+from lmlab.formulations.wording import Wording, shortened
 from lmlab.models.decoder_on_top import DecoderOnTop
 from lmlab.models.decoding import CachedSteps
 from lmlab.models.layers.block import num_seen
@@ -42,12 +43,15 @@ class Writing(ABC):
     def __init__(self, frame: Frame, end_id: int, max_target_length: int) -> None:
         self.frame, self.end_id, self.max_target_length = frame, end_id, max_target_length
 
-    def examples(self, task: Any, tokenizer: Any, rows: Sequence[dict]) -> Iterator[Example]:
-        """A source for each row, and as labels its first reference. One that is cut has no end to be learnt."""
-        columns = [tokenizer.encode_batch([row["inputs"][name] for row in rows]) for name in task.fields]
-        targets = tokenizer.encode_batch([row["target"][0] for row in rows])
-        for index, target in enumerate(targets):
-            example = self.frame.join([column[index] for column in columns])
+    def examples(self, wording: Wording, tokenizer: Any, rows: Sequence[dict]) -> Iterator[Example]:
+        """A source for each row, and as labels what is to be written. A target that is cut has no end to be learnt."""
+        sources = [wording.source(row) for row in rows]
+        encoded = iter(tokenizer.encode_batch([text.text for texts in sources for text in texts]))
+        targets = tokenizer.encode_batch([wording.target(row) for row in rows])
+        for index, (texts, target) in enumerate(zip(sources, targets, strict=True)):
+            ids, room = [next(encoded) for _ in texts], self.frame.room(len(texts))
+            is_long = sum(map(len, ids)) > room
+            example = self.frame.join(shortened(texts, tokenizer, room) if is_long else ids)
             example.row, example.labels = index, np.append(target, self.end_id)[: self.max_target_length]
             yield example
 

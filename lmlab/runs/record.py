@@ -37,7 +37,7 @@ except ImportError:  # Windows: no lock, so a run there never counts as alive
 
 SUMMARY_KEYS = (
     "command", "status", "seed",
-    "model", "objective", "corruption", "corpus", "task", "formulation", "tuning", "init",
+    "model", "objective", "corruption", "corpus", "task", "formulation", "ensemble", "tuning", "init",
     "parameters", "steps", "tokens", "predicted_tokens", "wall_seconds", "train_seconds", "tokens_per_second",
     "metrics", "statistics", "baseline", "best", "search", "config_hash", "data_hash", "tokenizer_hash",
 )  # fmt: skip

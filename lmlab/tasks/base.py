@@ -9,6 +9,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -40,6 +41,8 @@ class Task:
         held_out: share of the training rows, by a hash of what they read, that is scored where there is no
             other split.
         max_train_rows, max_evaluation_rows: keep so many rows of a split, drawn by hash; None keeps all.
+        unlabelled_split: split of rows without labels, where there is one; see `unlabelled_rows`.
+        max_unlabelled_rows: keep so many of them.
         data_dir: the folder of local data sets, or None.
     """
 
@@ -61,12 +64,14 @@ class Task:
     held_out: float = 0.1
     max_train_rows: int | None = None
     max_evaluation_rows: int | None = None
+    unlabelled_split: str | None = "unlabeled"
+    max_unlabelled_rows: int | None = None
     data_dir: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.held_out < 1:
             raise UserError(f"task.held_out={self.held_out} must lie between 0 and 1: a share of the training rows")
-        for key in ("max_train_rows", "max_evaluation_rows"):
+        for key in ("max_train_rows", "max_evaluation_rows", "max_unlabelled_rows"):
             limit = getattr(self, key)
             if limit is not None and limit < 1:
                 raise UserError(f"task.{key}={limit} leaves no row; give at least 1, or null for all")
@@ -120,9 +125,37 @@ class Task:
         Raises:
             UserError: the data is not there, is empty, lacks a column, or holds an unknown label.
         """
-        training = split == self.train_split
-        limit = self.max_train_rows if training else self.max_evaluation_rows
-        where = self._place(split)
+        rows = self._every_row(split)
+        return sample(rows, self.max_train_rows if split == self.train_split else self.max_evaluation_rows)
+
+    def unlabelled_rows(self) -> list[dict]:
+        """Parsed rows whose target is None: of `unlabelled_split`, or else training rows beyond `max_train_rows`.
+
+        There are none where the data has no such split and all training rows are learnt.
+        """
+        if self.unlabelled_split is not None and self.has_split(self.unlabelled_split):
+            rows = list(self._without_labels(self.unlabelled_split))
+        elif self.train_split is not None and self.max_train_rows is not None:
+            every = self._every_row(self.train_split)
+            learnt = {id(row) for row in sample(every, self.max_train_rows)}
+            left_out = (row for row in every if id(row) not in learnt)
+            rows = [{"id": row["id"], "inputs": row["inputs"], "target": None} for row in left_out]
+        else:
+            rows = []
+        return sample(rows, self.max_unlabelled_rows)
+
+    def _without_labels(self, split: str) -> Iterator[dict]:
+        """Parsed rows of a split in which the column of the label may be missing."""
+        where, reader = self._place(split), copy(self)
+        if self.columns is not None:
+            reader.columns = {name: path for name, path in self.columns.items() if name != self.target}
+        for i, (row, place) in enumerate(reader._flattened(self.raw_rows(split), where)):
+            check_columns(row, self.input_columns, place)
+            yield {"id": f"{split}-{i}", "inputs": self.parse_inputs(row, place), "target": None}
+
+    def _every_row(self, split: str | None) -> list[dict]:
+        """Parsed rows of a split, as many as there are."""
+        training, where = split == self.train_split, self._place(split)
         flat = self._flattened(self.raw_rows(split), where)
         if self._is_part(split):
             flat = (found for found in flat if self._is_held_out(found[0]) != training)
@@ -133,7 +166,7 @@ class Task:
         if not training and self._scores_what_it_learns:
             message = "%s: task.validation is task.train, so the score tells how well the rows are learnt by heart"
             logging.getLogger(__name__).warning(message, where)
-        return sample(parsed, limit)
+        return parsed
 
     def split_training(
         self, rows: list[dict], share: float, salt: str = "learning rate"

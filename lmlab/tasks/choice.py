@@ -19,9 +19,10 @@ class Choice(Task):
     """Multiple choice: texts to read, none or several, and texts of which one is to be chosen.
 
     `inputs` has the fields and `choices`, the list of texts; their number may differ from row to row. A prediction
-    is the index of a choice. `target` is the column of the right one: its index, its text, or a list of texts of
-    which each is right. None: it is the first of `choices`; the choices then stand in an order drawn by their hash,
-    so that a model that likes the first one best has no advantage. The arguments of `Task`, and
+    is the index of a choice, or, from a model that writes, a text that is none of them. `target` is the column of the
+    right one: its index, its text, or a list of texts of which each is right. None: it is the first of `choices`; the
+    choices then stand in an order drawn by their hash, so that a model that likes the first one best has no advantage.
+    The arguments of `Task`, and
 
     Args:
         choices: columns of the choices, or one column that holds a list of them.
@@ -81,15 +82,16 @@ class Choice(Task):
     def accepted(self, row: dict) -> list[str]:
         return [row["inputs"]["choices"][index] for index in self.reference(row)["right"]]
 
-    def record(self, row: dict, prediction: int) -> dict[str, Any]:
-        return super().record(row, prediction) | {"prediction": row["inputs"]["choices"][prediction]}
+    def record(self, row: dict, prediction: int | str) -> dict[str, Any]:
+        return super().record(row, prediction) | {"prediction": text_said(prediction, row["inputs"]["choices"])}
 
-    def from_record(self, record: dict) -> tuple[int, dict[str, Any]]:
-        choices = record["inputs"]["choices"]
+    def from_record(self, record: dict) -> tuple[int | str, dict[str, Any]]:
+        choices, said = record["inputs"]["choices"], record["prediction"]
         right = [index for index, text in enumerate(choices) if text in record["references"]]
-        return choices.index(record["prediction"]), {"choices": choices, "right": right, "group": None}
+        prediction = choices.index(said) if said in choices else said
+        return prediction, {"choices": choices, "right": right, "group": None}
 
-    def score(self, predictions: list[int], references: list[dict[str, Any]]) -> dict[str, float]:
+    def score(self, predictions: list[int | str], references: list[dict[str, Any]]) -> dict[str, float]:
         """`accuracy`, the share of right choices; `exact_match` and `f1` compare texts by SQuAD's rules (per cent)."""
         hits = [float(index in row["right"]) for index, row in zip(predictions, references, strict=True)]
         found = {"accuracy": fmean(hits)}
@@ -105,7 +107,7 @@ class Choice(Task):
             found["degenerate"] = 1.0
         return found
 
-    def tallies(self, metric: str, predictions: list[int], references: list[dict[str, Any]]) -> "Tallies":
+    def tallies(self, metric: str, predictions: list[int | str], references: list[dict[str, Any]]) -> "Tallies":
         from lmlab.tasks import tallies
 
         make = tallies.averaged if metric in Choice.known_metrics else tallies.recomputed
@@ -131,7 +133,12 @@ def indices_of(label: Any, texts: list[str]) -> list[int]:
     return named or [index for index in range(len(texts)) if str(label) == str(index)]
 
 
-def text_scores(index: int, reference: dict[str, Any]) -> tuple[float, float]:
-    """Exact match and F1 of a choice's text with the right ones."""
+def text_said(prediction: int | str, choices: list[str]) -> str:
+    """The text of a choice, or a text that is none as it stands."""
+    return prediction if isinstance(prediction, str) else choices[prediction]
+
+
+def text_scores(prediction: int | str, reference: dict[str, Any]) -> tuple[float, float]:
+    """Exact match and F1 of a prediction's text with the right ones."""
     texts = reference["choices"]
-    return scores.answer_scores(texts[index], [texts[each] for each in reference["right"]])
+    return scores.answer_scores(text_said(prediction, texts), [texts[each] for each in reference["right"]])

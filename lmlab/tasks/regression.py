@@ -49,7 +49,9 @@ class Regression(Task):
         return row["target"]
 
     def score(self, predictions: list[float], references: list[float]) -> dict[str, float]:
-        """Correlations of predicted and given numbers; a prediction that is no number counts as the smallest one.
+        """Correlations of predicted and given numbers.
+
+        A prediction that is no number counts as one less than the smallest, so that it is never right (T5's -1).
 
         Predictions that hardly differ, beside the references, count as constant: 0, and the flag `degenerate`. A
         network that has collapsed still gives numbers that differ in their last digits, whose correlation is chance.
@@ -66,8 +68,8 @@ class Regression(Task):
     def _numbers(self, predictions: list[float], references: list[float]) -> list[float]:
         """The predictions as they count."""
         is_number = [isinstance(p, int | float) and math.isfinite(p) for p in predictions]
-        least = min(references) if self.low is None else self.low
-        predictions = [p if fine else least for p, fine in zip(predictions, is_number, strict=True)]
+        wrong = (min(references) if self.low is None else self.low) - 1
+        predictions = [p if fine else wrong for p, fine in zip(predictions, is_number, strict=True)]
         if scores.is_collapsed(predictions, references):
             predictions = [predictions[0]] * len(predictions)
         return predictions

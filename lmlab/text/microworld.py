@@ -48,8 +48,8 @@ class MicroWorld(Corpus):
         return split in ("train", "validation")
 
     def source(self, split: str) -> Iterator[str]:
-        from lmlab.microworld.language import languages
         from lmlab.microworld.documents import told
+        from lmlab.microworld.language import languages
         from lmlab.microworld.world import World
 
         world, spoken = World(self.seed), languages()

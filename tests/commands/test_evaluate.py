@@ -167,7 +167,9 @@ def test_a_file_of_ones_own_is_asked_by_likelihood(place, lmlab):  # noqa: F811
     rows = [{"question": "the red dog", "choices": ["runs over", "over runs the"], "label": 0}] * 3
     (place / "choices.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     asked = ["task=jsonl_choice", "task.validation=choices.jsonl"]
-    plain, by_bytes = evaluate(lmlab, *asked), evaluate(lmlab, *asked, "formulation.normalise=bytes")
+    plain, by_bytes = (
+        evaluate(lmlab, *asked, *how) for how in ([], ["formulation=likelihood", "formulation.normalise=bytes"])
+    )
     assert 0 < by_bytes["metrics"]["loss"] < plain["metrics"]["loss"] or plain["metrics"]["accuracy"] == 1
     code, _, told = lmlab("evaluate", "task=jsonl_choice")
     assert code == 1 and "no data yet" in told

@@ -5,7 +5,7 @@ from lmlab.config.options import chosen_by_keys, search_folders
 
 def test_a_key_of_one_option_alone_chooses_it_unless_another_choice_sets_the_group():
     folders = search_folders()
-    assert chosen_by_keys("evaluate", ["formulation.normalise=bytes"], folders) == ["formulation=likelihood"]
+    assert chosen_by_keys("evaluate", ["formulation.separator=x"], folders) == ["formulation=likelihood"]
     assert chosen_by_keys("evaluate", ["corruption.max_n=2"], folders) == ["corruption=ngram"]
     assert chosen_by_keys("evaluate", ["objective=mlm", "corruption.max_n=2"], folders) == []
     assert chosen_by_keys("pretrain", ["corruption.max_n=2"], folders) == []

@@ -297,6 +297,22 @@ def test_the_loss_of_a_row_is_a_soft_max_over_its_own_choices():
     torch.testing.assert_close(learner(batch)["choice"], expected)
 
 
+@pytest.mark.parametrize("kind", [pair, apart])
+def test_a_classifier_learns_probabilities_as_well_as_labels(kind):
+    """The cross-entropy with a list of probabilities in place of a label; one that is sure is that label."""
+    head, learner, rows = put(kind, "encoder")
+    shares = np.random.default_rng(1).dirichlet(np.ones(3), len(rows))
+    soft = [row | {"target": share.tolist()} for row, share in zip(rows, shares, strict=True)]
+    sure = [row | {"target": np.eye(3)[row["target"]].tolist()} for row in rows]
+    hard, certain, batch = (
+        head.batches(learner, each, 10_000, 0, batch_size=8).step(0)[0] for each in (rows, sure, soft)
+    )
+    torch.testing.assert_close(learner(certain), learner(hard))
+    wanted, scores = batch.targets["labels"], learner.predict(batch)
+    assert sorted(wanted[:, 0].tolist()) == pytest.approx(sorted(shares[:, 0]))
+    torch.testing.assert_close(learner(batch)["classification"], -(wanted * scores.log_softmax(-1)).sum())
+
+
 def test_of_several_right_choices_none_is_pushed_down():
     """The loss is that of what the right ones take together of the soft-max (ReCoRD)."""
     task = Choice(fields=[], choices=["c"], metrics=["accuracy"], **NAMES)

@@ -15,7 +15,8 @@ from lmlab.corruptions.infilling import Infilling
 from lmlab.corruptions.spans import Spans
 from lmlab.corruptions.token_mask import TokenMask
 from lmlab.errors import UserError
-from lmlab.formulations.likelihood import Likelihood, best_of
+from lmlab.formulations.asking import best_of
+from lmlab.formulations.likelihood import Likelihood
 from lmlab.models.bart import Bart
 from lmlab.models.bert import Bert
 from lmlab.models.gpt import Gpt
@@ -50,13 +51,13 @@ def mlm():
     return Mlm(TokenMask(*NOISE), **MARKS)
 
 
-def model(kind, vocab_size=WORD_PIECES.vocab_size):
+def model(kind, vocab_size=WORD_PIECES.vocab_size, max_positions=64):
     """With large random weights, so that no two texts are alike to it."""
     torch.manual_seed(0)
     if kind is T5:
         made = T5(vocab_size, WORD_PIECES.pad_id, head_size=16, **SIZE)
     else:
-        made = kind(vocab_size=vocab_size, max_positions=64, **SIZE)
+        made = kind(vocab_size=vocab_size, max_positions=max_positions, **SIZE)
     with torch.no_grad():
         for weight in made.parameters():
             weight.add_(torch.randn_like(weight) * 0.2)
@@ -347,7 +348,7 @@ def test_a_decoder_that_learnt_good_sentences_prefers_them():
     for step in range(40):
         part = rows[step % 10 :: 10]
         texts_of = learner.texts(part, [row["inputs"]["choices"][1:] for row in part])
-        batch, _ = learner.collate(texts_of, [text.asked for text in texts_of])
+        batch, _ = learner.collate(*zip(*((text.ids, text.asked) for text in texts_of), strict=True))
         loss = trained.heads["vocabulary"].cross_entropy(trained.model(**batch.inputs), batch.targets["labels"])
         optimizer.zero_grad()
         (loss / len(batch.targets["labels"])).backward()

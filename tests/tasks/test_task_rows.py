@@ -5,10 +5,9 @@ import re
 from collections import Counter
 
 import pytest
-from omegaconf import OmegaConf
 
-from lmlab.config import conf_dir
 from lmlab.config.build import build
+from lmlab.config.schema import compose
 from lmlab.errors import UserError
 from lmlab.tasks.classification import Classification
 from lmlab.tasks.nested import unfold
@@ -135,6 +134,30 @@ def test_limits_are_nested_and_fixed(tmp_path):
     assert len(ids[0]) == 10 and ids[0] == ids[1] and set(ids[0]) < set(ids[2])
     with pytest.raises(UserError, match="max_train_rows"):
         sentiment(tmp_path, max_train_rows=0)
+
+
+def test_unlabelled_rows_are_a_split_or_what_is_not_learnt(tmp_path):
+    put(tmp_path, "mood", "train", [{"text": f"text {i}", "label": i % 2} for i in range(50)])
+    put(tmp_path, "mood", "validation", [{"text": "t", "label": 0}])
+    assert sentiment(tmp_path).unlabelled_rows() == []
+    few = sentiment(tmp_path, max_train_rows=10)
+    left_out = few.unlabelled_rows()
+    assert all(row.keys() == {"id", "inputs", "target"} and row["target"] is None for row in left_out)
+    everything = [row["id"] for row in sentiment(tmp_path).rows("train")]
+    assert sorted(row["id"] for row in left_out + few.rows("train")) == sorted(everything)
+    assert len(sentiment(tmp_path, max_train_rows=10, max_unlabelled_rows=7).unlabelled_rows()) == 7
+    put(tmp_path, "mood", "unlabeled", [{"text": f"new {i}"} for i in range(3)])
+    assert [row["inputs"]["text"] for row in few.unlabelled_rows()] == ["new 0", "new 1", "new 2"]
+    assert len(sentiment(tmp_path, max_train_rows=10, unlabelled_split=None).unlabelled_rows()) == 40
+
+
+def test_unlabelled_rows_may_be_nested_and_lack_the_label(tmp_path):
+    columns = {"text": "says.text", "label": "says.label"}
+    put(tmp_path, "mood", "unlabeled", [{"says": {"text": "new"}}])
+    (row,) = sentiment(tmp_path, columns=columns).unlabelled_rows()
+    assert row == {"id": "unlabeled-0", "inputs": {"text": "new"}, "target": None}
+    with pytest.raises(UserError, match=r"no column 'words' of says\.words"):
+        sentiment(tmp_path, columns=columns | {"text": "says.words"}).unlabelled_rows()
 
 
 def test_classification_scores_names_and_counts_other_answers_as_wrong(tmp_path):
@@ -340,7 +363,7 @@ def test_scores_of_written_records_are_those_of_the_predictions(tmp_path, task, 
 
 @pytest.fixture(scope="module")
 def topics(tmp_path_factory):
-    settings = OmegaConf.load(conf_dir() / "task" / "pydocs_topic.yaml")
+    settings = compose("finetune", ["task=pydocs_topic"]).task
     return build(settings, cache_dir=str(tmp_path_factory.mktemp("cache")))
 
 

@@ -75,9 +75,12 @@ class VocabularyHead(nn.Module):
         self.transform = transform
         self.scale = scale
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """(..., H) -> logits (..., V)."""
-        return F.linear(self._transformed(hidden), self._matrix(), self.bias)
+    def forward(self, hidden: Tensor, tokens: Tensor | None = None) -> Tensor:
+        """(..., H) -> logits (..., V), or (..., N) of some `tokens` (N,) alone."""
+        matrix, bias = self._matrix(), self.bias
+        if tokens is not None:
+            matrix, bias = matrix[tokens], None if bias is None else bias[tokens]
+        return F.linear(self._transformed(hidden), matrix, bias)
 
     def cross_entropy(self, hidden: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy in nats, summed over the N rows of `hidden` (N, H) with their `labels` (N,)."""

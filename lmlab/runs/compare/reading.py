@@ -10,10 +10,10 @@ import yaml
 
 from lmlab.errors import UserError
 from lmlab.runs.find import gatherings, outputs_root, place, resolve, runs
-from lmlab.runs.record import RunFolder, defines_experiment, flatten, plain
+from lmlab.runs.record import RunFolder, config_hash, defines_experiment, flatten, plain
 
 # The groups whose option the summary names; the option's name stands for all the keys it brings.
-WORDS = ("model", "objective", "corruption", "corpus", "task", "formulation", "tuning")
+WORDS = ("model", "objective", "corruption", "corpus", "task", "formulation", "ensemble", "tuning")
 ABSENT = "-"
 
 
@@ -73,6 +73,7 @@ def load(folders: Sequence[str | os.PathLike] = ()) -> tuple[list[Entry], dict[s
     if not entries:
         reasons = "; ".join(f"{path} ({reason})" for path, reason in unreadable.items())
         raise UserError(f"None of the runs can be read: {reasons}")
+    name_sources(entries)
     folders = dict.fromkeys(folder for root in roots for folder in gatherings(root))
     suites = [entry for folder in folders for entry in read_suite(folder, entries, _innermost(folder.path, roots))]
     return entries + suites, unreadable
@@ -115,6 +116,23 @@ def read(run: RunFolder) -> Entry:
         run.started(),
         list(config.get("then") or {}),
     )
+
+
+def name_sources(entries: Sequence[Entry]) -> None:
+    """Where models of several seeds were evaluated, the path of the first stands for all: their seeds are one row."""
+    first: dict[str, str] = {}
+    for entry in sorted(entries, key=lambda entry: entry.started):
+        if entry.summary["command"] == "evaluate" and (source := entry.config.get("init")):
+            name = first.setdefault(_without_seed(source), source)
+            entry.config |= {"init": name, "run": name}
+
+
+def _without_seed(source: str) -> str:
+    """What a run and those of other seeds have in common; of what is no run, or cannot be read, its name."""
+    try:
+        return config_hash(RunFolder(source).config() | {"seed": None})
+    except ValueError:
+        return source
 
 
 def read_suite(folder: RunFolder, entries: Sequence[Entry], arm: int) -> list[Entry]:

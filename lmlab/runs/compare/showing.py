@@ -126,7 +126,7 @@ def _grid(table: Table, metrics: list[str], best: Row | None, brief: bool) -> Gr
     for name in (*(["seeds"] * seeds), *metrics, *extra, "tokens/s", "time", "parameters"):
         grid.add_column(name, justify="right", no_wrap=True)
     for row in table.rows:
-        cells = [names[row.name], *([_mark(row)] * status), *(_setting(row, key) for key in keys)]
+        cells = [names[row.name], *([_mark(row)] * status), *(setting(row, key) for key in keys)]
         cells += [*([_seeds(row)] * seeds), *(_score(row, name) for name in metrics)]
         cells += [*(_extra(row, name, metrics[0]) for name in extra), *_costs(row)]
         grid.add_row(*map(Text, cells), style="dim" if _mark(row) else "bold" if row is best else "")
@@ -139,7 +139,7 @@ def _suite_grid(table: Table, best: Row | None) -> Grid:
     grid.add_column("suite", no_wrap=True)
     for row in table.rows:
         grid.add_column(Text(row.name), justify="right", no_wrap=True, style="bold" if row is best else "")
-    lines = {short: [_setting(row, key) for row in table.rows] for key, short in short_keys(table.keys).items()}
+    lines = {short: [setting(row, key) for row in table.rows] for key, short in short_keys(table.keys).items()}
     lines |= {"seeds": [_seeds(row) for row in table.rows]}
     lines |= {name: [_score(row, name) for row in table.rows] for name in table.metrics}
     for name, cells in lines.items():
@@ -166,7 +166,7 @@ def _paragraph(table: Table, row: Row, best: bool) -> Text:
     scores = [f"{name} {_score(row, name)}" for name in table.metrics]
     if _seeds_matter(table):
         scores.append(f"seeds {_seeds(row)}")
-    settings = [f"{short}={_setting(row, key)}" for key, short in short_keys(table.keys).items()]
+    settings = [f"{short}={setting(row, key)}" for key, short in short_keys(table.keys).items()]
     costs = zip(_costs(row), ("{} tokens/s", "{}", "{} parameters"), strict=True)
     lines = [scores, settings, [form.format(cost) for cost, form in costs if cost != ABSENT]]
     head = row.name
@@ -241,7 +241,8 @@ def _parameters(row: Row) -> float | None:
     return count.get("total") if isinstance(count, dict) else count
 
 
-def _setting(row: Row, key: str) -> str:
+def setting(row: Row, key: str) -> str:
+    """What a row has at a key of the config, in few characters."""
     text = row.entries[0].show(key)
     if key.endswith("_hash"):
         text = text[:8]

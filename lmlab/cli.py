@@ -298,7 +298,7 @@ class _Jobs:
 
         from lmlab.config import conf_dir
         from lmlab.config.explain import CONFIG_ERRORS, explain
-        from lmlab.config.options import chosen_by_keys, search_folders
+        from lmlab.config.options import chosen_by_keys, search_folders, without_nulls
         from lmlab.config.schema import register
 
         register()
@@ -306,7 +306,8 @@ class _Jobs:
         program = "lmlab" if self.argv[0].endswith(("__main__.py", "-m", "-c")) else self.argv[0]
         decorate = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=self.command)
         try:
-            overrides = [*chosen_by_keys(self.command, overrides, search_folders(config_dir)), *overrides]
+            chosen = chosen_by_keys(self.command, overrides, search_folders(config_dir))
+            overrides = [*chosen, *without_nulls(self.command, overrides)]
             sys.argv = [program, *overrides, *flags]
             decorate(self.job)()
         except (*CONFIG_ERRORS, ValueError, OSError) as error:

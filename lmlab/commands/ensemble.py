@@ -1,6 +1,6 @@
 """PET and iPET: a model for each pattern, what they say together of unlabelled text, a classifier that learns it.
 
-lmlab finetune task=fewglue_wic formulation=cloze ensemble=pet seeds=3
+LMLAB_DATA=data lmlab finetune task=fewglue_wic formulation=cloze ensemble=pet seeds=3
 lmlab finetune task=mw_nli task.max_train_rows=32 formulation=cloze ensemble=ipet
 """
 
@@ -8,6 +8,7 @@ import io
 import shutil
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -43,6 +44,7 @@ from lmlab.tasks.base import Task, content_hash, sample
 MODELS = ".models"  # folder of the models of an ensemble; no runs to compare with others
 SCORES = "scores.npz"  # what a model says of the rows that all are asked
 UNLABELLED = "unlabelled"  # how these are called beside the splits that are scored
+TOGETHER = "ensemble_"  # what begins the names of the metrics of all models together
 SHARED = (
     "model", "objective", "corruption", "corpus", "task", "formulation", "ensemble", "tuning", "init", "parameters",
     "baseline", "data_hash", "tokenizer_hash",
@@ -80,12 +82,12 @@ def finetune_ensemble(config: DictConfig, run: RunFolder) -> RunFolder:
     """One seed: all models, then the classifier. What the folder holds already is not trained again.
 
     Raises:
-        UserError: the folder holds what models said of other rows.
+        UserError: the folder holds models of other rows.
     """
-    if is_finished(run):
+    if is_finished(run) and any(key.startswith(TOGETHER) for key in run.read_summary()["metrics"]):
         return run
     parts = parts_of(config)
-    models, scores = train_generations(parts, run.path / MODELS)
+    generations, scores = train_generations(parts, run.path / MODELS)
     task, evaluation = parts.data.task, parts.data.evaluation
     given = {split: answers(task, rows, scores[split], parts.weights) for split, rows in evaluation.items()}
     metrics, records = scored(task, evaluation, given)
@@ -93,8 +95,8 @@ def finetune_ensemble(config: DictConfig, run: RunFolder) -> RunFolder:
         soft = soft_labelled(parts, scores[UNLABELLED])
         finetune_once(config, run, lambda _: parts.data._replace(labelled_by_models=soft))
     else:
-        write_together(config, run, models, metrics, records)
-    run.summary({"metrics": run.read_summary()["metrics"] | beside(task, metrics, models)})
+        write_together(config, run, list(chain(*generations)), metrics, records)
+    run.summary({"metrics": run.read_summary()["metrics"] | beside(task, metrics, generations[-1])})
     return run
 
 
@@ -161,17 +163,21 @@ def members_of(config: DictConfig, ensemble: Ensemble) -> list[DictConfig]:
 
 
 def weights_of(ensemble: Ensemble, members: Sequence[DictConfig], data: Data) -> list[float]:
-    """What each model counts: how often its pattern is right on the training rows before any training."""
-    if ensemble.weights == "uniform":
-        return [1.0] * len(members)
+    """What each model counts: how often its pattern is right on the training rows before any training.
+
+    Raises:
+        UserError: a pattern or its words do not fit the tokenizer, whatever they count.
+    """
     torch.manual_seed(members[0].seed)  # of a head that is new
     start, found = starting_point(members[0]), {}
-    for member in members:
-        if (pattern := member.formulation.pattern) not in found:
-            formulation = build_formulation(member.formulation, member.template)
-            learner = formulation.learner(start.model, data.task, start.tokenizer, start.heads)
+    for member in {member.formulation.pattern: member for member in members}.values():
+        formulation = build_formulation(member.formulation, member.template)
+        learner = formulation.learner(start.model, data.task, start.tokenizer, start.heads)
+        if ensemble.weights == "accuracy":
             learner.eval().to(choose_device(member.trainer.device))
-            found[pattern] = accuracy(ask(learner, formulation, data.rows, member), data.rows)
+            found[member.formulation.pattern] = accuracy(ask(learner, formulation, data.rows, member), data.rows)
+    if ensemble.weights == "uniform":
+        return [1.0] * len(members)
     say("weights of the patterns: " + ", ".join(f"{pattern}: {weight:.3f}" for pattern, weight in found.items()))
     return [found[member.formulation.pattern] for member in members]
 
@@ -179,10 +185,10 @@ def weights_of(ensemble: Ensemble, members: Sequence[DictConfig], data: Data) ->
 # ---- the models
 
 
-def train_generations(parts: Parts, folder: Path) -> tuple[list[RunFolder], dict[str, np.ndarray]]:
-    """The models of the last generation, and their scores (M, N, L) of the rows of each split."""
+def train_generations(parts: Parts, folder: Path) -> tuple[list[list[RunFolder]], dict[str, np.ndarray]]:
+    """The models of each generation, and the scores (M, N, L) of the last ones of the rows of each split."""
     ensemble, data, members = parts.ensemble, parts.data, parts.members
-    lessons = [data] * len(members)
+    lessons, trained = [data] * len(members), []
     last = ensemble.num_generations(len(data.rows)) if parts.unlabelled else 0
     for generation in range(last + 1):
         here = folder / f"generation-{generation}" if generation else folder
@@ -190,10 +196,11 @@ def train_generations(parts: Parts, folder: Path) -> tuple[list[RunFolder], dict
         for number, (member, run, lesson) in enumerate(zip(members, runs, lessons, strict=True), start=1):
             say(f"generation {generation} of {last}, model {number} of {len(members)}: {run.path.name}")
             each.append(learn(member, run, lesson, parts.asked))
+        trained.append(runs)
         scores = {split: np.stack([found[split] for found in each]) for split in parts.asked}
         if generation < last:
             lessons = [lesson_for(model, parts, scores[UNLABELLED], generation + 1) for model in range(len(members))]
-    return runs, scores
+    return trained, scores
 
 
 def name_of(member: DictConfig) -> str:
@@ -215,7 +222,7 @@ def learn(member: DictConfig, run: RunFolder, lesson: Data, asked: dict[str, lis
     """Train a model unless it is done: its scores (N, L) of the rows of each split. Its weights go then.
 
     Raises:
-        UserError: the scores are there, but of other rows.
+        UserError: the scores are there, but of other rows, or learnt from others.
     """
     file, rows_hash = run.path / SCORES, f"{content_hash(*asked.values()):016x}"
     if not file.exists():
@@ -227,10 +234,10 @@ def learn(member: DictConfig, run: RunFolder, lesson: Data, asked: dict[str, lis
         shutil.rmtree(run.checkpoints)
     with np.load(file) as saved:
         found = dict(saved)
-    if found.pop("rows_hash") != rows_hash:
+    if found.pop("rows_hash") != rows_hash or run.read_summary()["data_hash"] != lesson.hash:
         raise UserError(
-            f"{relative(run.path)} was asked other rows than there are now; bring them back, or start anew without"
-            " resume="
+            f"{relative(run.path)} learnt, or was asked, other rows than there are now; bring them back, or start anew"
+            " without resume="
         )
     return found
 
@@ -269,4 +276,4 @@ def beside(task: Task, metrics: dict[str, float], models: Sequence[RunFolder]) -
     keys = [task.metric_key(name, split) for split in task.evaluation_splits for name in task.metrics]
     each = [model.read_summary()["metrics"] for model in models]
     single = {f"single_{key}": fmean(found[key] for found in each) for key in keys}
-    return {f"ensemble_{key}": metrics[key] for key in keys} | single
+    return {f"{TOGETHER}{key}": metrics[key] for key in keys} | single

@@ -1,9 +1,12 @@
 """lmlab evaluate: score a run again, on its own task or another one of its kind, or on held-out text.
 
-A pre-trained run can be asked how likely it finds the answers of a task (formulation=likelihood).
+A pre-trained run can be asked as it is, without training: how likely it finds the answers of a task
+(formulation=likelihood, or after solved examples: in_context), which label word it puts in a blank (cloze), or what it
+writes (text_to_text).
 
 lmlab evaluate run=latest
 LMLAB_DATA=data lmlab evaluate run=hf:gpt2 task=blimp
+LMLAB_DATA=data lmlab evaluate run=hf:gpt2 task=sst2 formulation=in_context formulation.shots=4
 lmlab evaluate run=latest objective=mlm corruption.rate=0.3
 lmlab evaluate run=latest task=multi30k formulation.num_beams=4
 LMLAB_DATA=data lmlab evaluate run=outputs/finetune/2026-01-31/12-00-00-bert-sst2 format=json
@@ -26,6 +29,7 @@ from lmlab.commands.transfer import write_predictions
 from lmlab.config.assemble import PretrainData, build_corpus, build_formulation, build_objective
 from lmlab.config.build import build, target_of, to_plain
 from lmlab.config.check import check, check_formulation
+from lmlab.config.nodes import layout_of, options_that
 from lmlab.config.options import folders_of_job, given_keys, read_option
 from lmlab.engine.precision import choose_device, choose_dtype, keep_freed_memory
 from lmlab.errors import UserError
@@ -107,7 +111,7 @@ def score_published(config: DictConfig) -> Scored:
     if asks_without_training(config) and ("output" not in source.heads or config.formulation is not None):
         return Scored(config.run, names | {"formulation": formulation_name()}, *score_answers(config, source))
     if "output" not in source.heads:
-        refuse_task(config.run)
+        refuse_task(config, config.run, source.model.layout)
     refuse_question(config, f"task={build(config.task).name} is asked of the head of {config.run}")
     return Scored(config.run, names | {"formulation": "head"}, *score_head(config, source))
 
@@ -124,7 +128,7 @@ def refuse_unfit(config: DictConfig, run: RunFolder) -> None:
     if is_pretrained(run):
         refuse_formulation_alone(config)
         if config.task is not None and not asks_without_training(config):
-            refuse_task(f"{place} is pretrained and")
+            refuse_task(config, place, layout_of(run.config()["model"]))
         return
     refuse_question(config, f"{place} is fine-tuned")
     other_decoding(config, run)
@@ -137,9 +141,15 @@ def refuse_formulation_alone(config: DictConfig) -> None:
         raise UserError("formulation says how a task is put to a model: name the task too, with task=...")
 
 
-def refuse_task(what: str) -> None:
-    """Raise UserError for a task that needs a head which the model does not have."""
-    raise UserError(f"{what} has no head for a task; train one with: lmlab finetune task=...")
+def refuse_task(config: DictConfig, source: str, layout: str) -> None:
+    """Raise UserError for a task that is not put to a pre-trained model in this way, and say in which ways it is."""
+    kind = target_of(config.task["_target_"]).kind
+    why = f"{source} is pretrained and has no head for a task"
+    if config.formulation is not None and target_of(config.formulation["_target_"]).answers_untrained:
+        why = f"formulation={formulation_name()} does not put a {kind} task to a pretrained model such as {source}"
+    fitting = options_that("formulation", lambda node: target_of(node["_target_"]).asks_untrained(kind, layout))
+    ways = [f"ask it as it is with formulation={' or '.join(fitting)}"] if fitting else []
+    raise UserError(f"{why}; {', or '.join([*ways, 'train a head with: lmlab finetune task=...'])}")
 
 
 def formulation_name() -> str:
@@ -337,7 +347,7 @@ def ask(learner: Learner, trained: DictConfig, tokenizer: Tokenizer) -> Learner:
     """
     other = Learner(learner.model, build_objective(trained, tokenizer, learner.model))
     if missing := other.heads.keys() - learner.heads.keys():
-        objective = HydraConfig.get().runtime.choices["objective"] or "its own"
+        objective = HydraConfig.get().runtime.choices.get("objective") or "its own"
         raise UserError(
             f"objective={objective} needs the head {', '.join(sorted(missing))}, which the model was trained without;"
             f" it has {', '.join(learner.heads) or 'none'}"

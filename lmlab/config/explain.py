@@ -16,7 +16,7 @@ from hydra.errors import (
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lmlab.config.options import options_with, search_folders
+from lmlab.config.options import option_files, options_with, root_groups, search_folders
 from lmlab.config.schema import compose
 from lmlab.errors import nearest
 
@@ -52,6 +52,8 @@ def explain(error: Exception, command: str, overrides: list[str], config_dir: st
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
         return f"{mark.name}, line {mark.line + 1}: not valid YAML: {error.problem}"
+    if text.startswith("Config group override must be"):
+        return _no_name(command, overrides, config_dir)
     return _without_links(text)
 
 
@@ -96,6 +98,19 @@ def _no_such_option(error: MissingConfigException) -> str:
     if group:
         return f"{prefix}there is no config {error.missing_cfg_file!r}"
     return _without_links(str(error))
+
+
+def _no_name(command: str, overrides: list[str], config_dir: str | None) -> str:
+    """Say which group was given null or a number, alone or in a sweep."""
+    given = [
+        (group, value)
+        for group, _, values in (each.partition("=") for each in overrides)
+        for value in values.split(",")
+    ]
+    nameless = re.compile(r"null|true|false|[\d.]+", re.IGNORECASE)
+    group, value = next(each for each in given if each[0] in root_groups(command) and nameless.fullmatch(each[1]))
+    options = ", ".join(option_files(group, search_folders(config_dir)))
+    return f"{group}={value}: the name of an option must stand there\nOptions of {group}: {options}"
 
 
 def _unknown_key(key: str, command: str, overrides: list[str], config_dir: str | None) -> str:

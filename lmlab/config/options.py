@@ -133,6 +133,12 @@ def chosen_by_keys(command: str, overrides: Iterable[str], folders: list[Path]) 
     return [f"{group}={option}" for group, option in found.items() if group not in brought]
 
 
+def without_nulls(command: str, overrides: Iterable[str]) -> list[str]:
+    """`group=null` as Hydra has it, `~group`, for groups that may be left out."""
+    optional = {f"{group}=null": f"~{group}" for group, option in root_groups(command).items() if option is None}
+    return [optional.get(override, override) for override in overrides]
+
+
 def _brought_along(chosen: dict[str, str | None], folders: list[Path]) -> set[str]:
     """The groups that options of other groups set, as an objective does its corruption."""
     brought = set()

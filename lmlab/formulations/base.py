@@ -45,6 +45,11 @@ class Formulation(ABC):
         """Whether a task of this kind can be put to a model of this layout."""
         return layout in cls.fits.get(kind, ())
 
+    @classmethod
+    def asks_untrained(cls, kind: str, layout: str) -> bool:
+        """Whether a task of this kind can be put to a pre-trained model of this layout as it is."""
+        return cls.answers_untrained and cls.serves(kind, layout)
+
     @abstractmethod
     def learner(
         self,

@@ -56,7 +56,7 @@ class Blanks:
         words: ids of the labels' words; None: each row has its choices.
 
     Raises:
-        UserError: there is no such pattern, or its words do not tell the labels apart.
+        UserError: there is no such pattern, or its words do not tell the labels apart, or share tokens with others.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Blanks:
         masks = np.full(max(map(len, words)), self.tokenizer.mask_id, dtype=np.int32)
         shown = (self.label_words or row["inputs"]["choices"])[0].strip()
         pieces = [list(in_pieces(segment, self.tokenizer)) for segment in segments if segment.blank is None]
-        pieces.insert(place, list(with_blank(segments[place], shown, masks, self.tokenizer)))
+        pieces.insert(place, with_blank(segments[place], shown, words[0], masks, self.tokenizer))
         texts = fitted(pieces, self.frame.room(len(pieces)), written.text)
         framed = self.frame.join(texts)
         asked = np.flatnonzero(framed.ids == self.tokenizer.mask_id)  # a text that says [MASK] has other tokens
@@ -146,7 +146,10 @@ def chosen_pattern(template: Template | None, number: int, task: Any) -> Pattern
         raise UserError(f"formulation=cloze: task '{task.name}' has no patterns (template.patterns); {HOW_TO}")
     if not 0 <= number < len(patterns):
         raise UserError(f"formulation.pattern={number}: the template has the patterns 0 to {len(patterns) - 1}")
-    return template.pattern(patterns[number], f"template.patterns[{number}]", task, blanks=1)
+    key = f"template.patterns[{number}]"
+    if patterns[number].count("||") > 1:
+        raise UserError(f"{key}: {patterns[number]!r} has more than two segments: write || once at most")
+    return template.pattern(patterns[number], key, task, blanks=1)
 
 
 def chosen_words(template: Template, number: int, task: Any) -> tuple[list[str], str]:
@@ -181,12 +184,26 @@ def in_place(word: str, before: str, after: str, tokenizer: Any) -> np.ndarray:
     """Ids of a word between two texts, of which its neighbours count.
 
     The space before it belongs to it: of most words of most tokenizers it is a part of the first token.
+
+    Raises:
+        UserError: it shares a token with one of them.
     """
     neighbour = before[max(0, len(before.rstrip()) - 1) :]
     begin, word = len(neighbour.rstrip()), word.strip()
-    end = len(neighbour) + len(word)
-    pieces = in_pieces(Rendered(neighbour + word + after[:1], [(begin, end)]), tokenizer)
-    return np.concatenate([np.empty(0, np.int32), *(ids for ids, field in pieces if field is not None)])
+    text, end = neighbour + word + after[:1], len(neighbour) + len(word)
+    pieces = list(in_pieces(Rendered(text, [(0, begin), (end, len(text)), (begin, end)]), tokenizer))
+    if any(field is None for _, field in pieces):
+        refuse_shared(before, word, after)
+    return np.concatenate([np.empty(0, np.int32), *(ids for ids, field in pieces if field == 2)])
+
+
+def refuse_shared(before: str, word: str, after: str) -> None:
+    """Raise UserError for a word that has not the tokens beside its neighbours that it has alone."""
+    place = f"{before[-20:]}{BLANK_SLOT}{after[:20]}"
+    raise UserError(
+        f"the word {word!r} shares a token with what stands beside the blank in {place!r}: put a space or a sign"
+        f" between them (template.patterns)"
+    )
 
 
 def in_segments(written: Rendered) -> list[Rendered]:
@@ -200,16 +217,21 @@ def in_segments(written: Rendered) -> list[Rendered]:
     return found
 
 
-def with_blank(segment: Rendered, word: str, masks: np.ndarray, tokenizer: Any) -> Iterator[Piece]:
+def with_blank(segment: Rendered, word: str, ids: np.ndarray, masks: np.ndarray, tokenizer: Any) -> list[Piece]:
     """The pieces of a segment with masks in the blank, which are not to be cut.
 
     The tokens around them are those of running text, with `word` in the blank.
+
+    Raises:
+        UserError: the tokens of the word are not `ids` there.
     """
     begin, end = len(segment.text[: segment.blank].rstrip()), segment.blank + len(word)
     moved = [
         (first + len(word), last + len(word)) if first >= segment.blank else (first, last)
         for first, last in segment.fields
     ]
-    text = segment.text[: segment.blank] + word + segment.text[segment.blank :]
-    for ids, field in in_pieces(Rendered(text, [*moved, (begin, end)]), tokenizer):
-        yield (masks, None) if field == len(moved) else (ids, field)
+    before, after = segment.text[: segment.blank], segment.text[segment.blank :]
+    pieces = list(in_pieces(Rendered(before + word + after, [*moved, (begin, end)]), tokenizer))
+    if [each.tolist() for each, field in pieces if field == len(moved)] != [ids.tolist()]:
+        refuse_shared(before, word, after)
+    return [(masks, None) if field == len(moved) else (each, field) for each, field in pieces]

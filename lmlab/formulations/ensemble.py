@@ -13,6 +13,7 @@ import numpy as np
 
 from lmlab.errors import UserError
 from lmlab.formulations.base import Answers
+from lmlab.formulations.head import Head
 
 WEIGHTS = ("accuracy", "uniform")
 NEVER = -1e9  # finite, so that a model that counts nothing adds nothing
@@ -24,7 +25,7 @@ class Student:
     """The classifier that learns the ensemble's soft labels.
 
     Args:
-        formulation: in which it learns.
+        formulation: in which it learns; one that learns probabilities of labels, which a head does.
         max_steps, batch_size: of its training.
         lr: its peak learning rate.
     """
@@ -35,6 +36,11 @@ class Student:
     lr: float
 
     def __post_init__(self) -> None:
+        if not isinstance(self.formulation, Head):
+            raise UserError(
+                "ensemble.student.formulation: the classifier learns how probable each label is, which formulation=head"
+                " alone does; its keys are given as ensemble.student.formulation.pooling=..."
+            )
         refuse_below("student.max_steps", self.max_steps, 1)
         refuse_below("student.batch_size", self.batch_size, 1)
         if self.lr <= 0:

@@ -93,13 +93,11 @@ class PromptAsker(Asker):
             )
         return Told(shots[num_dropped:], texts)
 
-    def shares(self, told: Sequence[Told]) -> dict[str, float]:
-        """What lowers the worth of the scores, as shares."""
-        num_kept = sum(len(each.shots) for each in told)
-        num_dropped = self.formulation.shots * len(told) - num_kept
+    def dropped(self, num_kept: int, num_questions: int) -> dict[str, float]:
+        """`shots_dropped`: the share of the shots of so many questions that are left out; {} where all are read."""
+        num_dropped = self.formulation.shots * num_questions - num_kept
         message = "shots are left out, the first of each question: there is no room for them in the model's context"
-        dropped = share("shots_dropped", [True] * num_dropped + [False] * num_kept, message)
-        return dropped | shares([text for each in told for text in each.texts], self.tokenizer.unk_id)
+        return share("shots_dropped", [True] * num_dropped + [False] * num_kept, message)
 
     # ---- what is answered
 
@@ -159,11 +157,12 @@ class InContext(Asking):
     of the template with a row written into it, a space (where the prompt does not end in white space) and the answer;
     the question is the same without the answer. Shots are training rows other than the question; the first 4 of
     16 shots are those that 4 shots would be. Where not all fit into the model's context, the first ones are left
-    out, the question never; `shots_dropped` is their share.
+    out, the question never; `shots_dropped` is their share over all that is tried.
 
     `classification` and `choice` tasks: the answer with the highest score wins, its score being its log-probability;
     the loss is the cross-entropy of the scores' soft-max. `text` tasks: the (first) reference is read as it stands, see
-    `lmlab.formulations.likelihood`; whether the model would end there is not asked.
+    `lmlab.formulations.likelihood`; whether the model would end there is not asked. Nor is it of a label: one that
+    begins another ("top" and "top up") is never less likely than that, unless `normalise` or `calibrate` divides.
 
     With several orders or prompts the predictions are those of the first ones; the metrics of the task have a mean,
     standard deviation (n - 1), minimum and maximum over all of them: `accuracy_mean`, `accuracy_std`, ...
@@ -238,14 +237,18 @@ class InContext(Asking):
         return [draw(rows, (self.seed, number), self.balanced) for number in range(self.orders)]
 
     def answer(self, learner: PromptAsker, rows: list[dict], micro_batch_tokens: int) -> Answers:
-        tried = []
+        tried, num_kept = [], 0
         for prompt, order in product(learner.prompts, learner.orders):
             told = learner.lay_out(prompt, rows, [learner.shots_of(row, order) for row in rows])
             answers = learner.judge(prompt, rows, told, micro_batch_tokens)
             if not tried:
-                answers.metrics |= learner.shares(told)
+                texts = [text for each in told for text in each.texts]
+                answers.metrics |= shares(texts, learner.tokenizer.unk_id)
             tried.append(answers)
-        return Answers(tried[0].predictions, tried[0].loss, spread(learner.task, rows, tried) | tried[0].metrics)
+            num_kept += sum(len(each.shots) for each in told)
+        dropped = learner.dropped(num_kept, len(tried) * len(rows))
+        metrics = spread(learner.task, rows, tried) | dropped | tried[0].metrics
+        return Answers(tried[0].predictions, tried[0].loss, metrics)
 
 
 def spread(task: Any, rows: Sequence[dict], tried: Sequence[Answers]) -> dict[str, float]:

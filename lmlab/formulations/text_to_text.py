@@ -178,6 +178,10 @@ class TextToText(TextGeneration):
     fits = dict.fromkeys(WORDINGS, LAYOUTS)
     answers_untrained = True
 
+    @classmethod
+    def asks_untrained(cls, kind: str, layout: str) -> bool:
+        return layout != "encoder" and super().asks_untrained(kind, layout)
+
     def __init__(self, template: Template | None = None, step: float = 0.2, asks: Any = None, **named: Any) -> None:
         super().__init__(**named)
         if not step > 0:

@@ -40,10 +40,14 @@ def swapped(clause: Clause) -> Clause | None:
     return None
 
 
-def changed(scene: Scene, clause: Clause) -> Clause:
-    """Another meaning in nearly the same words: one part is another one of its kind, or two persons change places."""
+def changed(scene: Scene, clause: Clause, swap: float = 0.5) -> Clause:
+    """Another meaning in nearly the same words: one part is another one of its kind, or two persons change places.
+
+    Args:
+        swap: share of the clauses in which they do, where there are two.
+    """
     ways = [other_verb, other_thing, other_person, other_place, other_adjective]
-    for way in [swapped_or_none, *scene.draw.shuffled(ways)] if scene.draw.chance(0.5) else scene.draw.shuffled(ways):
+    for way in [swapped_or_none, *scene.draw.shuffled(ways)] if scene.draw.chance(swap) else scene.draw.shuffled(ways):
         if (found := way(scene, clause)) is not None and found != clause:
             return found
     raise AssertionError(clause)

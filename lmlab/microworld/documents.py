@@ -9,8 +9,7 @@ from lmlab.microworld.stories import PRONOUN, as_pronoun, story
 from lmlab.microworld.talks import Said, talk
 from lmlab.microworld.world import World, partition
 
-SUMS = 0.03  # share of the documents that are lines of arithmetic
-LIVES, LAWS, NEWS, TALKS = 0.06, 0.03, 0.18, 0.3  # shares of the others; what is left are stories
+LIVES, LAWS, NEWS, TALKS = 0.05, 0.02, 0.15, 0.45  # shares of the others; what is left are stories
 EPISODES = (1, 2, 2, 3, 3, 4)
 
 
@@ -86,10 +85,10 @@ def laws(draw: Draw) -> list[Sentence]:
     return told
 
 
-def told(world: World, number: int, language: Language) -> str:
-    """The text of a document, a paragraph a line. Some documents are sums, the same in every language."""
+def told(world: World, number: int, language: Language, sums: float = 0.03) -> str:
+    """The text of a document, a paragraph a line. A share of them, `sums`, are lines of arithmetic, the same in all."""
     draw = Draw(world.seed, "telling", number, language.name)
-    if draw.chance(SUMS):
+    if draw.chance(sums):
         return "\n".join(arithmetic.line(draw, "train") for _ in range(4 + draw.below(8)))
     paragraphs = document(world, number)
     return "\n".join(" ".join(language.say(sentence, draw) for sentence in each) for each in paragraphs)

@@ -136,8 +136,14 @@ def _checked(run: RunFolder, fits: Predicate, what: str, checkpoint: bool) -> Ru
     except ValueError as error:
         raise UserError(f"{run.path} cannot be read: {error}") from error
     if checkpoint and not run.has_checkpoint():
-        why = f"({run.status()}): it ended before its first one was saved"
-        raise UserError(f"{run.path} has no checkpoint {why}. Give another run; `lmlab compare` lists them.")
+        why = "it ended before its first one was saved"
+        if summary["ensemble"] and run.status() == "finished":
+            why = "the models of its ensemble answered together and were not kept; its scores are in summary.json"
+        elif summary["command"] == "evaluate":
+            why = "it scored another run, and trained nothing"
+        raise UserError(
+            f"{run.path} has no checkpoint ({run.status()}): {why}. Give another run; `lmlab compare` lists them."
+        )
     names = [summary[key] for key in ("model", "objective", "task") if summary[key]]
     is_one = f"it is a run of `{summary['command']}` ({', '.join(names)}; {run.status()})"
     raise UserError(f"{run.path} is not {what}: {is_one}.")

@@ -10,7 +10,7 @@ from lmlab.microworld.language import check
 from lmlab.text.corpora import Corpus
 
 # Raise this number when the texts change, so that token ids of the old ones are not used again.
-GENERATOR_VERSION = 4
+GENERATOR_VERSION = 5
 
 
 class MicroWorld(Corpus):
@@ -25,11 +25,17 @@ class MicroWorld(Corpus):
         megabytes: size of the training part in 10^6 bytes of UTF-8 (a letter of B takes three); the validation part
             has `validation_fraction` of it and other documents.
         seed: which world.
+        sums: share of the documents that are lines of arithmetic.
         corpus: the arguments of `Corpus`.
     """
 
     def __init__(
-        self, languages: list[str] | str = ("a",), megabytes: float = 10, seed: int = 0, **corpus: Any
+        self,
+        languages: list[str] | str = ("a",),
+        megabytes: float = 10,
+        seed: int = 0,
+        sums: float = 0.03,
+        **corpus: Any,
     ) -> None:
         super().__init__(**corpus)
         languages = [languages] if isinstance(languages, str) else list(languages or ())
@@ -39,7 +45,9 @@ class MicroWorld(Corpus):
             raise UserError(f"corpus.languages={languages} must name one language, or both: [a], [b] or [a,b]")
         if not isinstance(megabytes, int | float) or not 0 < megabytes < inf:
             raise UserError(f"corpus.megabytes={megabytes} must be above 0, for example 10")
-        self.languages, self.megabytes, self.seed = languages, megabytes, seed
+        if not isinstance(sums, int | float) or not 0 <= sums <= 1:
+            raise UserError(f"corpus.sums={sums} must lie between 0 and 1: a share of the documents")
+        self.languages, self.megabytes, self.seed, self.sums = languages, megabytes, seed, sums
 
     def __str__(self) -> str:
         return "corpus microworld"
@@ -58,7 +66,7 @@ class MicroWorld(Corpus):
         for number in count(step, step):
             if left <= 0:
                 return
-            document = told(world, number, spoken[self.languages[number % len(self.languages)]])
+            document = told(world, number, spoken[self.languages[number % len(self.languages)]], self.sums)
             left -= len(document.encode()) + 1
             yield document
 

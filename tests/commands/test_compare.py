@@ -153,3 +153,15 @@ def test_a_run_may_be_named_as_the_table_names_it(capsys):
     make("10-00-01-bert-mlm", seed=1)
     (table,) = compared(capsys, "10-00-01-bert-mlm")["tables"]
     assert [row["seeds"] for row in table["rows"]] == [[1]]
+
+
+def test_a_model_that_answers_untrained_stands_beside_those_that_were_trained(capsys):
+    accuracy = {"metrics": {"accuracy": 0.8}, "task": "nli"}
+    trained = make("10-00-00-bert-nli", tuning="full", formulation="head", **accuracy)
+    for number, words in enumerate(({"formulation": "in_context"}, {"formulation": "head", "tuning": "full"})):
+        run = RunFolder(f"outputs/evaluate/2026-01-01/11-00-0{number}-nli")
+        run.start(trained.config(), "evaluate", ["lmlab"], {"seed": 0, "task": "nli", **words})
+        run.summary({"status": "finished", "metrics": {"accuracy": 0.5}})
+    again, both = compared(capsys)["tables"]
+    assert (again["command"], len(again["rows"])) == ("evaluate", 1)
+    assert (both["command"], len(both["rows"])) == ("finetune, evaluate", 2)

@@ -24,4 +24,11 @@ def test_a_pretrained_run_learns_in_context(place, lmlab):  # noqa: F811
     assert only("curve.png", place).stat().st_size > 1000
     code, _, told = lmlab("evaluate", *task, "formulation.shots=21")
     assert code == 1 and "formulation.shots=21: task 'mw_arithmetic' has 20 training rows" in told
+    for other, kind, way in (
+        ("mw_ner", "tagging", "; train a head with"),
+        ("mw_similarity", "regression", "; ask it as it is with formulation=text_to_text, or train a head with"),
+    ):
+        code, _, told = lmlab("evaluate", f"task={other}", "formulation=in_context")
+        assert code == 1 and f"formulation=in_context does not put a {kind} task to a pretrained model" in told
+        assert f"{way}: lmlab finetune task=..." in told
     assert not list((place / "outputs/evaluate").glob("2*/*/summary.json"))  # nothing is half-written

@@ -103,7 +103,8 @@ def test_a_classifier_learns_what_the_models_of_all_patterns_say(place, lmlab):
 
 
 def test_labels_of_unlabelled_rows_are_not_read(place, lmlab):
-    assert lmlab("finetune", *birds(place, *FAST))[0] == 0
+    words = birds(place, *FAST, "ensemble.patterns=[1]")
+    assert lmlab("finetune", *words)[0] == 0
     plain, file = learnt(run(place)), place / "data" / "glue-sst2" / "train.jsonl"
     shutil.rmtree(place / "outputs")
     task = {"name": "birds", "source": "glue-sst2", "fields": ["sentence"], "metrics": ["accuracy"]}
@@ -111,7 +112,7 @@ def test_labels_of_unlabelled_rows_are_not_read(place, lmlab):
     kept = {row["inputs"]["sentence"] for row in rows}
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     write(file, [row if row["sentence"] in kept else row | {"label": 1 - row["label"]} for row in rows])
-    assert lmlab("finetune", *birds(place, *FAST))[0] == 0
+    assert lmlab("finetune", *words)[0] == 0
     assert learnt(run(place)) == plain
 
 
@@ -130,6 +131,9 @@ def test_what_is_done_is_not_trained_again(place, lmlab):
     assert learnt(run(place)) == whole
     seeds = {summary(path)["seed"] for path in place.glob("outputs/finetune/*/*/seed-*/.models/*")}
     assert seeds == {0, 1}
+    cut_off = {key: each for key, each in whole[1].items() if "_" not in key}  # killed before the last line
+    (run(place) / "summary.json").write_text(json.dumps(summary(run(place)) | {"metrics": cut_off}))
+    assert lmlab("finetune", *words, "seeds=2", "resume=auto")[0] == 0 and learnt(run(place)) == whole
     (run(place) / "summary.json").unlink()
     file = place / "data" / "glue-sst2" / "validation.jsonl"
     write(file, [json.loads(line) for line in file.read_text().splitlines()][1:])
@@ -162,6 +166,8 @@ def test_the_models_of_a_task_with_choices_answer_together(place, lmlab):
     lines = [json.loads(line) for line in (run(place) / "predictions.jsonl").read_text().splitlines()]
     right = [line["prediction"] in line["references"] for line in lines]
     assert found["metrics"]["accuracy"] == pytest.approx(np.mean(right))
+    code, _, told = lmlab("evaluate", f"run={run(place)}")
+    assert code == 1 and "answered together and were not kept" in told
 
 
 def test_in_a_suite_models_answer_together_where_there_is_nothing_to_label(place, lmlab):
@@ -172,7 +178,7 @@ def test_in_a_suite_models_answer_together_where_there_is_nothing_to_label(place
     (place / "more" / "suite").mkdir(parents=True)
     suite = "_target_: lmlab.tasks.suite.Suite\nname: two\ntasks: {cola: [matthews], sst2: [accuracy]}\n"
     (place / "more" / "suite" / "two.yaml").write_text(f"# two tasks\n{suite}")
-    two = ["--config-dir", str(place / "more"), "suite=two"]
+    two = ["--config-dir", str(place / "more"), "suite=two", "ensemble.patterns=[0]"]
     code, shown, told = lmlab("finetune", *words(place, *FAST, *two))
     assert code == 0, told
     assert "cola: there are no unlabelled rows" in told and "two: 1 seeds" in shown
@@ -188,6 +194,8 @@ def test_in_a_suite_models_answer_together_where_there_is_nothing_to_label(place
         (["ensemble.patterns=[0,2]"], "0 to 1, not 2"),
         (["template.patterns=['{sentence} it']"], "blank"),
         (["ensemble.student.lr=0"], "ensemble.student.lr"),
+        (["ensemble.student.formulation=cloze"], "ensemble.student.formulation: the classifier learns"),
+        (["ensemble.weights=uniform", "template.verbalizers=[[runs,sees],[runs,Runs]]"], "'Runs' of label"),
         (["ensemble=ipet", "ensemble.patterns=[0]"], "one model"),
         (["ensemble.student=null", "evaluate_on=[sst2]"], "evaluate_on"),
     ],

@@ -361,6 +361,15 @@ def test_a_blank_at_the_end_of_the_first_segment_is_not_at_the_beginning_of_the_
     assert [example.segments[example.asked[0]] for example in examples] == [False, True]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "tokenizer"),
+    [("{s}{blank}", TOKENIZER), ("{s} it{blank}", TOKENIZER), ("{blank}{s}", BYTES), ("{blank}ly {s}", BYTES)],
+)
+def test_a_blank_that_shares_a_token_with_its_neighbour_is_refused(pattern, tokenizer):
+    with pytest.raises(UserError, match="shares a token with what stands beside the blank"):
+        in_pattern(pattern, ["great", "terrible"], tokenizer)
+
+
 def test_a_mask_that_is_written_in_a_text_is_text():
     example, _ = in_pattern("{s} {blank}", ["yes", "no"], TOKENIZER, s="so [MASK] it")
     assert len(example.asked) == 1 and example.asked[0] == len(example.ids) - 2
@@ -387,6 +396,7 @@ def test_a_placeholder_in_a_column_is_the_blank():
         ({"patterns": []}, {}, "has no patterns"),
         ({"patterns": ["{s} it was"]}, {}, r"template.patterns\[0\]: '\{s\} it was' must have 1 \{blank\}, and has 0"),
         ({"patterns": ["{x} {blank}"]}, {}, r"\{x\} is no slot of task 't'"),
+        ({"patterns": ["{s} || so || {blank}"]}, {}, r"template.patterns\[0\]: .* has more than two segments"),
         ({}, {"pattern": 1}, "formulation.pattern=1: the template has the patterns 0 to 0"),
         ({}, {"pattern": -1}, "formulation.pattern=-1"),
         ({"verbalizers": None}, {}, "template.verbalizers: task 't' has no words for a, b, c"),

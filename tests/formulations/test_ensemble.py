@@ -90,7 +90,7 @@ def test_rows_are_labelled_by_a_share_of_the_other_models_alone():
 
 def test_sure_rows_are_drawn_in_proportion():
     sure = np.array([[0.9, 0.1]] * 50 + [[0.6, 0.4]] * 50 + [[0.2, 0.8]])
-    drawn = [draw(sure, [1, 2], np.random.default_rng(seed)) for seed in range(3000)]
+    drawn = [draw(sure, [1, 2], np.random.default_rng(seed)) for seed in range(1000)]
     assert all((100, 1) in each and len(each) == 2 for each in drawn)  # one row alone has label 1
     high = np.mean([each[0][0] < 50 for each in drawn])
-    assert high == pytest.approx(0.9 / 1.5, abs=0.03)  # 3.3 standard deviations
+    assert high == pytest.approx(0.9 / 1.5, abs=0.05)  # 3.2 standard deviations

@@ -13,9 +13,11 @@ from lmlab.errors import UserError
 from lmlab.formulations.in_context import InContext
 from lmlab.formulations.template import Template
 from lmlab.models.gpt import Gpt
+from lmlab.models.t5_decoder import T5Decoder
 from lmlab.objectives.base import Learner
 from lmlab.objectives.causal_lm import CausalLm
 from lmlab.objectives.chosen import ChosenTokens
+from lmlab.objectives.prefix_lm import PrefixLm
 
 LABELS = ["yes", "no"]
 ANSWERS = ["alpha", "beta gamma"]  # one token, and several
@@ -186,6 +188,9 @@ def test_the_first_shots_go_where_there_is_no_room_and_never_the_question(layout
     left_out = 12 - len(short.shots) - len(long.shots)
     assert answers.metrics["shots_dropped"] == left_out / 12
     assert caplog.text.count(f"{left_out} of 12 shots are left out") == 1
+    formulation, learner, _ = asker(kind=kind, objective=objective, shots=6, context=60, orders=2)
+    left_out += 12 - sum(len(each.shots) for each in told(learner, rows, order=1)[1])
+    assert formulation.answer(learner, rows, 512).metrics["shots_dropped"] == left_out / 24
 
 
 # ---- scores
@@ -234,10 +239,13 @@ def test_gpt2_of_transformers_after_shots(tmp_path):
     np.testing.assert_allclose(scores(learner, rows), expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+ONCE = LAYOUTS | {"relative positions": (T5Decoder, CausalLm), "prefix": (T5Decoder, PrefixLm)}
+
+
+@pytest.mark.parametrize("layout", ONCE)
 def test_what_is_read_once_for_several_changes_nothing(layout, monkeypatch):
     """Two labels of one token each, after the same shots: each question is read once, the shots once for all."""
-    kind, objective = LAYOUTS[layout]
+    kind, objective = ONCE[layout]
     template = Template(prompts=TEMPLATE.prompts, answers=["eta", "zeta"])
     _, learner, _ = asker(kind=kind, objective=objective, shots=2, template=template)
     rows, tokens = some_rows(6), []
@@ -251,7 +259,7 @@ def test_what_is_read_once_for_several_changes_nothing(layout, monkeypatch):
     monkeypatch.setattr("lmlab.formulations.asker.read_alike", lambda units: [[unit] for unit in units])
     monkeypatch.setattr(type(learner), "reads_on", False)
     np.testing.assert_allclose(fast, scores(learner, rows, 10_000), rtol=1e-4)
-    if layout == "decoder":
+    if objective is CausalLm:
         _, found = told(learner, rows)
         beginning, lengths = found[0].texts[0].common, [each.texts[0].length for each in found]
         assert num_read == beginning + len(rows) * (max(lengths) - beginning)

@@ -21,6 +21,7 @@ from lmlab.models.bart import Bart
 from lmlab.models.bert import Bert
 from lmlab.models.gpt import Gpt
 from lmlab.models.t5 import T5
+from lmlab.models.t5_decoder import T5Decoder
 from lmlab.objectives.base import Learner
 from lmlab.objectives.causal_lm import CausalLm
 from lmlab.objectives.chosen import ChosenTokens
@@ -57,7 +58,8 @@ def model(kind, vocab_size=WORD_PIECES.vocab_size, max_positions=64):
     if kind is T5:
         made = T5(vocab_size, WORD_PIECES.pad_id, head_size=16, **SIZE)
     else:
-        made = kind(vocab_size=vocab_size, max_positions=max_positions, **SIZE)
+        limits = {} if kind is T5Decoder else {"max_positions": max_positions}
+        made = kind(vocab_size=vocab_size, **limits, **SIZE)
     with torch.no_grad():
         for weight in made.parameters():
             weight.add_(torch.randn_like(weight) * 0.2)

@@ -18,10 +18,13 @@ from lmlab.microworld.tasks.rows import Row, Told
 
 
 def paraphrase(scene: Told) -> Row | None:
-    """Do two sentences mean the same? If so they differ in words or order; if not, in one part or in who did it."""
-    clause = rich_clause(scene, social=0.6)
+    """Do two sentences mean the same? If so they differ in words or order; if not, in two parts or in who did it."""
+    clause = other = rich_clause(scene, social=0.6)
     is_same = scene.label((True, False))
-    other = clause if is_same else changed(scene, clause)
+    for _ in range(0 if is_same else 2):
+        other = changed(scene, other, swap=0.1)
+    if not is_same and other == clause:
+        return None
     if scene.draw.chance(0.5):
         other = converse(other) or other
     texts = scene.say(clause), scene.say(other)

@@ -40,6 +40,8 @@ class Table:
 def tables(entries: Iterable[Entry], metrics: Sequence[str] = (), by_arm: bool = False) -> list[Table]:
     """A table for each command and task: scores on different questions do not belong in one column. Suites come last.
 
+    A pre-trained run that answers a task without training stands beside those that were trained for the task.
+
     Args:
         by_arm: runs from different folders of the command line do not share a row, whatever their configs.
 
@@ -48,17 +50,25 @@ def tables(entries: Iterable[Entry], metrics: Sequence[str] = (), by_arm: bool =
     """
     groups: dict[tuple, list[Entry]] = defaultdict(list)
     for entry in entries:
-        groups[entry.summary["command"] or "unknown", entry.is_suite, entry.summary["task"]].append(entry)
+        groups[_place(entry), entry.is_suite, entry.summary["task"]].append(entry)
     there = sorted({name for group in groups.values() for entry in group for name in entry.metrics})
     for metric in metrics:
         if not any(Row("", [entry]).values(metric) for group in groups.values() for entry in group):
             known = f"; there are {', '.join(there)}" if there else ""
             raise UserError(f"No run has the metric {metric}{nearest(metric, there)}{known}.")
     in_order = sorted(groups.items(), key=lambda item: (*item[0][:2], item[0][2] or ""))
-    return [_table(command, task, group, list(metrics), by_arm) for (command, _, task), group in in_order]
+    return [_table(task, group, list(metrics), by_arm) for (_, _, task), group in in_order]
 
 
-def _table(command: str, task: str | None, entries: list[Entry], metrics: list[str], by_arm: bool) -> Table:
+def _place(entry: Entry) -> str:
+    """The command whose runs an entry is held against."""
+    command = entry.summary["command"] or "unknown"
+    answers_untrained = command == "evaluate" and entry.summary["task"] and not entry.summary["tuning"]
+    return "finetune" if answers_untrained else command
+
+
+def _table(task: str | None, entries: list[Entry], metrics: list[str], by_arm: bool) -> Table:
+    command = ", ".join(sorted({entry.summary["command"] or "unknown" for entry in entries}, reverse=True))
     keys = differing(entries)
     metrics = list(entries[0].metrics) if entries[0].is_suite else metrics or main_metrics(entries)
     table = Table(command, task, metrics, keys, _rows(entries, keys, by_arm))

@@ -11,7 +11,7 @@ from lmlab.microworld.tasks.rows import Row, Told
 from lmlab.microworld.truth import LABELS, denied, entails, events, relation, states, strong_and_weak
 from lmlab.microworld.world import person
 
-SAME_GENDER = 0.6  # share of the pronouns whose gender does not tell whom they mean
+SAME_GENDER = 0.2  # share of the pronouns whose gender does not tell whom they mean
 
 
 def nli(scene: Told) -> Row | None:

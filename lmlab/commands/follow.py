@@ -124,7 +124,7 @@ def _check(entry: Follower, pretrained: DictConfig, run: RunFolder, learner: Lea
         elif asks_without_training(config):
             check_formulation(config.task, formulation_node(config), layout)
         else:
-            refuse_task("the model is pre-trained and")
+            refuse_task(config, "the model", layout)
 
 
 def follow(entries: list[Follower], pretrained: DictConfig, run: RunFolder) -> None:

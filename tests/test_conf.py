@@ -19,8 +19,8 @@ from lmlab.config.options import first_comment, option_files, root_groups, searc
 from lmlab.config.schema import ROOTS, Trainer, allowed_words, compose
 from lmlab.errors import UserError
 
-OPTIONS = [
-    (command, group, option)
+OPTIONS = [  # the many tasks only where time does not matter; tests/tasks builds them, too
+    pytest.param((command, group, option), marks=[pytest.mark.slow] if group == "task" else [])
     for command in ("finetune", "pretrain")
     for group in root_groups(command)
     for option in option_files(group, search_folders())

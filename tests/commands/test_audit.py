@@ -83,6 +83,7 @@ def test_published_recipes_pass_on_books(recipe, corpus, data_dir):
     assert not wrong(report)
 
 
+@pytest.mark.slow
 def test_json_is_one_object_on_standard_output(run_lmlab):
     done = run_lmlab("audit", "objective=mlm_nsp", *SMALL, "examples=100", "format=json")
     assert done.returncode == 0, done.stderr

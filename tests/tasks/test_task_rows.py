@@ -378,6 +378,7 @@ def test_pydocs_topic_is_balanced_and_its_splits_share_no_text(topics):
     assert topics.rows("train") == train  # from the cache
 
 
+@pytest.mark.slow
 def test_pydocs_topic_can_be_learnt_but_not_from_the_modules_name(topics):
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression

@@ -95,6 +95,7 @@ def test_json_is_one_object_on_standard_output(run_lmlab):
     assert sum(report["parts"][0]["spans"]["found"]) > 100
 
 
+@pytest.mark.slow
 def test_a_table_fits_80_columns_and_the_whole_epoch_is_counted(run_lmlab, tmp_path):
     done = run_lmlab("audit", *SMALL, "corpus.max_documents=10", "examples=null", COLUMNS="80")
     assert done.returncode == 0, done.stderr

@@ -59,6 +59,7 @@ def likely(place):  # noqa: F811
 ASKED = {"gpt": "causal_lm", "bert": "mlm", "t5": "span_corruption"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ASKED)
 def test_a_pretrained_run_says_what_is_likely(model, place, lmlab, likely):  # noqa: F811
     corpus = ["corpus=text", f"corpus.path={place}/text.txt"]
@@ -182,6 +183,7 @@ def test_a_file_of_ones_own_is_asked_by_likelihood(place, lmlab):  # noqa: F811
     assert evaluate(lmlab, *texts, "task.metrics=[exact_match]")["metrics"]["perplexity"] > 1
 
 
+@pytest.mark.slow
 def test_the_head_of_a_published_model_reads_what_is_asked(place, lmlab):  # noqa: F811
     pytest.importorskip("transformers")
     code, _, told = lmlab("finetune", *words(place), "init=random", "trainer.max_steps=3", "model.num_layers=4")

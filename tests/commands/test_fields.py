@@ -61,6 +61,7 @@ def audited(run_lmlab, *words):
     return {f"{figure['group']}: {figure['name']}": figure for figure in figures}
 
 
+@pytest.mark.slow
 def test_the_audit_counts_fields(run_lmlab, rows):
     figures = audited(run_lmlab, FIELDS[2], *TINY[:2], *rows, "examples=null")
     assert figures["fields: text left out"]["value"] == 0

@@ -102,6 +102,7 @@ def test_a_classifier_learns_what_the_models_of_all_patterns_say(place, lmlab):
     assert code == 0 and json.loads(shown)["metrics"]["accuracy"] == whole["metrics"]["accuracy"], told
 
 
+@pytest.mark.slow
 def test_labels_of_unlabelled_rows_are_not_read(place, lmlab):
     words = birds(place, *FAST, "ensemble.patterns=[1]")
     assert lmlab("finetune", *words)[0] == 0
@@ -141,6 +142,7 @@ def test_what_is_done_is_not_trained_again(place, lmlab):
     assert code == 1 and "other rows" in told
 
 
+@pytest.mark.slow
 def test_later_generations_learn_from_more_rows(place, lmlab):
     rows = ["task.max_train_rows=8", "ensemble.growth=2", "ensemble.generations=2", "formulation.mlm_weight=0"]
     steps = ["trainer.max_epochs=1", "trainer.batch_size=4", "ensemble.student.max_steps=3"]
@@ -152,6 +154,7 @@ def test_later_generations_learn_from_more_rows(place, lmlab):
     assert all(2 < some <= 4 for some in steps[1]) and all(2 < some <= 8 for some in steps[2])
 
 
+@pytest.mark.slow
 def test_the_models_of_a_task_with_choices_answer_together(place, lmlab):
     choices = ["sees", "runs", "field"]
     rows = [{"question": line, "choices": choices[: 2 + i % 2], "label": i % 2} for i, line in enumerate(LINES)]

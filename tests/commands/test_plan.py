@@ -188,6 +188,7 @@ def test_it_ends_quietly_with_its_reader(tmp_path):
     assert (done.returncode, done.stderr) == (-signal.SIGPIPE, "")
 
 
+@pytest.mark.slow
 def test_mistakes(refused):
     assert "model=brt" in (told := refused("model=brt")) and "did you mean 'bert" in told
     told = refused("model=gpt2_xl", "objective=mlm")

@@ -83,6 +83,7 @@ def test_fill_takes_any_text_and_answers_in_json(trained):
     assert probabilities == sorted(probabilities, reverse=True) and sum(probabilities) <= 1
 
 
+@pytest.mark.slow
 def test_fill_and_generate_find_the_newest_run_that_can(trained):
     told = lmlab(trained, "fill", "Return a [MASK] object.")
     assert told.returncode == 0 and "bert-mlm_nsp" in told.stderr
@@ -99,6 +100,7 @@ def test_t5_fills_blanks_with_spans(trained):
     assert len(json.loads(done.stdout)["blanks"]) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "message"), [
     (("fill", "nothing to fill"), "write [MASK] where one is"),
     (("fill", "a [MASK]", "run=gpt-causal_lm"), "fills no blanks; it was trained to continue text (lmlab generate)"),

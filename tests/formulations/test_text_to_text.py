@@ -132,6 +132,7 @@ def right_answers(kind, rows, task):
     return [read.get(kind, lambda target: target)(row["target"]) for row in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("kind", TextToText.fits)
 def test_eight_examples_are_learnt_and_answered(kind, layout):

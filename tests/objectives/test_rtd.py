@@ -240,6 +240,7 @@ def last_weights(run: RunFolder) -> dict[str, torch.Tensor]:
     return load_file(run.path / "checkpoints" / "last" / "model.safetensors")
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_to_the_bit_and_leaves_the_discriminator(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 

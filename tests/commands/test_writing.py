@@ -53,17 +53,17 @@ def test_what_is_learnt_is_written_and_may_be_decoded_otherwise(place, lmlab, wr
     assert code == 0, told
     run = only("outputs/finetune/*/*", place)
     assert finished(run)["accuracy"] > 0.3  # one of sixteen by chance
-    result = evaluate(lmlab, "formulation.num_beams=4")
+    result = evaluate(lmlab, "formulation=sequence", "formulation.num_beams=4")
     assert result["metrics"]["loss"] == pytest.approx(finished(run)["loss"], rel=1e-5)
     short = evaluate(lmlab, "formulation=sequence", "formulation.max_target_length=1")
     records = (place / short["written_to"] / "predictions.jsonl").read_text().splitlines()
     assert max(len(json.loads(line)["prediction"].split()) for line in records) <= 1
     other = ["task=jsonl_text", f"task.validation={place}/validation.jsonl", "task.metrics=[accuracy]"]  # its own rows
     assert evaluate(lmlab, *other, "formulation.num_beams=4")["metrics"] == result["metrics"]
-    for argument in ("formulation.num_decoder_layers=2", "formulation=head", "formulation.normalise=bytes"):
+    for argument in ("formulation.num_decoder_layers=2", "formulation=head", "formulation=likelihood"):
         code, _, told = lmlab("evaluate", f"run={run}", *other, argument)
         assert code == 1 and "leave out formulation, all but formulation.max_target_length" in told, told
-    code, _, told = lmlab("evaluate", f"run={run}", "formulation.num_beams=0")
+    code, _, told = lmlab("evaluate", f"run={run}", "formulation=sequence", "formulation.num_beams=0")
     assert code == 1 and "num_beams=0 must be at least 1" in told
 
 

@@ -26,7 +26,7 @@ class Answers:
 
 
 class Formulation(ABC):
-    """A way to put a task to a model: `head`, `text_to_text`, `cloze`, `in_context`, `likelihood`.
+    """A way to put a task to a model: `head`, `text_to_text`, `sequence`, `cloze`, `in_context`, `likelihood`.
 
     Attributes:
         fits: for each kind of task, the layouts of model that this formulation serves.

@@ -84,7 +84,15 @@ def about_the_reason(scene: Scene) -> tuple[Sentence, Said]:
     return told, [Sentence(state, opener="true") if scene.draw.chance(0.5) else Sentence(other, opener="possible")]
 
 
+# Each is as likely as it is often named.
 EXCHANGES = (
-    *(restated, restated, asked_for_a_part, asked_whether, claimed, claimed),
-    *(claimed_order, about_the_reason, about_the_reason),
+    restated,
+    restated,
+    asked_for_a_part,
+    asked_whether,
+    claimed,
+    claimed,
+    claimed_order,
+    about_the_reason,
+    about_the_reason,
 )

@@ -73,12 +73,14 @@ class Adafactor:
         self,
         lr: float = 1e-2,
         beta2_decay: float = -0.8,
-        eps: tuple[float, float] = (1e-30, 1e-3),
+        eps: tuple[float, float] = (1e-15, 1e-3),
         clip_threshold: float = 1.0,
         weight_decay: float = 0.0,
     ):
         self.lr, self.beta2_decay, self.eps = lr, beta2_decay, tuple(eps)
         self.clip_threshold, self.weight_decay = clip_threshold, weight_decay
+        if self.eps[0] ** 2 < torch.finfo(torch.float32).tiny:
+            raise ValueError(f"eps={list(eps)}: the square of the first must be a number in fp32: 1e-18 or more")
         refuse_impossible(lr=lr, weight_decay=weight_decay, clip_threshold=clip_threshold)
 
     def create(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:

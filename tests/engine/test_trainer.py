@@ -253,3 +253,16 @@ def test_biases_and_norms_do_not_decay():
     decayed, not_decayed = decay_groups(module.parameters(), 0.1)
     assert [p.ndim for p in decayed["params"]] == [2, 2] and decayed["weight_decay"] == 0.1
     assert [p.ndim for p in not_decayed["params"]] == [1, 1, 1] and not_decayed["weight_decay"] == 0
+
+
+def test_adafactor_leaves_rows_without_a_gradient_alone():
+    """A word that no batch has had yet: its second moment is 0, and 0 / 0 is no step."""
+    table = nn.Parameter(torch.ones(4, 3))
+    optimizer = Adafactor().create([table])
+    for _ in range(3):
+        optimizer.zero_grad()
+        table[:2].sum().backward()
+        optimizer.step()
+    assert (table[:2] < 1).all() and torch.equal(table[2:].detach(), torch.ones(2, 3))
+    with pytest.raises(ValueError, match="square"):
+        Adafactor(eps=(1e-30, 1e-3))

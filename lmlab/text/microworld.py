@@ -10,7 +10,7 @@ from lmlab.microworld.language import check
 from lmlab.text.corpora import Corpus
 
 # Raise this number when the texts change, so that token ids of the old ones are not used again.
-GENERATOR_VERSION = 5
+GENERATOR_VERSION = 6
 
 
 class MicroWorld(Corpus):

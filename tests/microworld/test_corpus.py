@@ -17,7 +17,7 @@ from lmlab.microworld.world import SPLITS, World, facts, partition
 from lmlab.text.microworld import MicroWorld
 
 
-@pytest.mark.parametrize("language, digest", [("a", "677b4151262f8823"), ("b", "778074d593f599d7")])
+@pytest.mark.parametrize("language, digest", [("a", "c6799e8de10c6ef2"), ("b", "45b55cc8d45ae79b")])
 def test_the_same_bytes_on_every_machine(language, digest):
     """Raise GENERATOR_VERSION of the corpus when these change."""
     text = "\n\n".join(MicroWorld([language], 0.1).documents("train"))
@@ -137,7 +137,9 @@ def test_what_is_said_in_talks_follows_from_what_was_told():
     """True, yes: it is entailed; false: it is excluded; no: its denial is entailed; perhaps, possible: neither."""
     openers = Counter()
     for number in range(400):
-        told, said = talks.EXCHANGES[number % len(talks.EXCHANGES)](Scene(World(), Draw(number), "train"))
+        (told, *_), said = talks.EXCHANGES[number % len(talks.EXCHANGES)](Scene(World(), Draw(number), "train"))
+        if not said:
+            continue  # appraised: the judgement and the verdict are told together
         answer = said[-1]
         openers[answer.opener] += 1
         if told.link is None:

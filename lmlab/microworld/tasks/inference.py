@@ -25,12 +25,12 @@ def nli(scene: Told) -> Row | None:
 
 
 def rte(scene: Told) -> Row | None:
-    """Does the hypothesis follow from a passage of three sentences?"""
+    """Does the hypothesis follow from a passage of three sentences? All of them are as often denied as not."""
     draw = scene.draw
     strong, weak = strong_and_weak(scene)
     follows, way = scene.label((True, False)), draw.below(3)
-    others = [scene.clause(), scene.clause()]
-    premise, hypothesis = (denied(weak), denied(strong)) if draw.chance(0.3) else (strong, weak)
+    others = [scene.clause()._replace(negated=draw.chance(0.5)) for _ in range(2)]
+    premise, hypothesis = (denied(weak), denied(strong)) if draw.chance(0.5) else (strong, weak)
     if not follows and way == 0:
         hypothesis = denied(hypothesis)
     elif not follows and way == 1:

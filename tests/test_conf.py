@@ -19,12 +19,20 @@ from lmlab.config.options import first_comment, option_files, root_groups, searc
 from lmlab.config.schema import ROOTS, Trainer, allowed_words, compose
 from lmlab.errors import UserError
 
+
+def belongs_to(command, group, option, path):
+    """Whether an option is tried with this command; an experiment says in its comments which one it is for."""
+    if group == "experiment":
+        return f"lmlab {command} experiment={option}" in path.read_text()
+    return command == "pretrain" or group in ("task", "formulation", "ensemble", "tuning")
+
+
 OPTIONS = [  # the many tasks only where time does not matter; tests/tasks builds them, too
     pytest.param((command, group, option), marks=[pytest.mark.slow] if group == "task" else [])
     for command in ("finetune", "pretrain")
     for group in root_groups(command)
-    for option in option_files(group, search_folders())
-    if command == "pretrain" or group in ("task", "formulation", "ensemble", "tuning")
+    for option, path in option_files(group, search_folders()).items()
+    if belongs_to(command, group, option, path)
 ]
 YAMLS = sorted(path.relative_to(conf_dir()).as_posix() for path in conf_dir().rglob("*.yaml"))
 ONE_OF_EACH_LAYOUT = ("bert", "gpt", "t5")

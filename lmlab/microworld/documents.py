@@ -9,13 +9,16 @@ from lmlab.microworld.stories import PRONOUN, as_pronoun, story
 from lmlab.microworld.talks import Said, talk
 from lmlab.microworld.world import World, partition
 
-LIVES, LAWS, NEWS, TALKS = 0.05, 0.02, 0.15, 0.45  # shares of the others; what is left are stories
+SUMS, TALKS = 0.03, 0.45  # shares: lines of arithmetic of all documents, and talks of the others
+LIVES, LAWS, NEWS = 0.09, 0.04, 0.27  # shares of what is left; the rest are stories
 EPISODES = (1, 2, 2, 3, 3, 4)
 
 
-def document(world: World, number: int) -> list[Said]:
-    """The paragraphs of a document, a pure function of the world's seed and the number. Training facts only."""
+def document(world: World, number: int, talks: float = TALKS) -> list[Said]:
+    """The paragraphs of a document, a pure function of world's seed, number and share of talks. Training facts only."""
     draw = Draw(world.seed, "document", number)
+    if draw.chance(talks):
+        return talk(world, draw)
     chance = draw.random()
     if chance < LIVES:
         return lives(world, draw)
@@ -23,8 +26,6 @@ def document(world: World, number: int) -> list[Said]:
         return [laws(draw)]
     if chance < LIVES + LAWS + NEWS:
         return [news(world, draw)]
-    if chance < LIVES + LAWS + NEWS + TALKS:
-        return talk(world, draw)
     return episodes(world, draw)
 
 
@@ -85,10 +86,10 @@ def laws(draw: Draw) -> list[Sentence]:
     return told
 
 
-def told(world: World, number: int, language: Language, sums: float = 0.03) -> str:
-    """The text of a document, a paragraph a line. A share of them, `sums`, are lines of arithmetic, the same in all."""
+def told(world: World, number: int, language: Language, sums: float = SUMS, talks: float = TALKS) -> str:
+    """The text of a document, a paragraph a line. Lines of arithmetic are the same in all languages."""
     draw = Draw(world.seed, "telling", number, language.name)
     if draw.chance(sums):
         return "\n".join(arithmetic.line(draw, "train") for _ in range(4 + draw.below(8)))
-    paragraphs = document(world, number)
+    paragraphs = document(world, number, talks)
     return "\n".join(" ".join(language.say(sentence, draw) for sentence in each) for each in paragraphs)

@@ -10,7 +10,7 @@ from lmlab.microworld.language import check
 from lmlab.text.corpora import Corpus
 
 # Raise this number when the texts change, so that token ids of the old ones are not used again.
-GENERATOR_VERSION = 6
+GENERATOR_VERSION = 7
 
 
 class MicroWorld(Corpus):
@@ -26,6 +26,7 @@ class MicroWorld(Corpus):
             has `validation_fraction` of it and other documents.
         seed: which world.
         sums: share of the documents that are lines of arithmetic.
+        talks: share of the others that are talks; what is left are stories, news, lives and laws.
         corpus: the arguments of `Corpus`.
     """
 
@@ -35,6 +36,7 @@ class MicroWorld(Corpus):
         megabytes: float = 10,
         seed: int = 0,
         sums: float = 0.03,
+        talks: float = 0.45,
         **corpus: Any,
     ) -> None:
         super().__init__(**corpus)
@@ -45,9 +47,10 @@ class MicroWorld(Corpus):
             raise UserError(f"corpus.languages={languages} must name one language, or both: [a], [b] or [a,b]")
         if not isinstance(megabytes, int | float) or not 0 < megabytes < inf:
             raise UserError(f"corpus.megabytes={megabytes} must be above 0, for example 10")
-        if not isinstance(sums, int | float) or not 0 <= sums <= 1:
-            raise UserError(f"corpus.sums={sums} must lie between 0 and 1: a share of the documents")
-        self.languages, self.megabytes, self.seed, self.sums = languages, megabytes, seed, sums
+        for name, share in {"sums": sums, "talks": talks}.items():
+            if not isinstance(share, int | float) or not 0 <= share <= 1:
+                raise UserError(f"corpus.{name}={share} must lie between 0 and 1: a share of the documents")
+        self.languages, self.megabytes, self.seed, self.sums, self.talks = languages, megabytes, seed, sums, talks
 
     def __str__(self) -> str:
         return "corpus microworld"
@@ -66,7 +69,8 @@ class MicroWorld(Corpus):
         for number in count(step, step):
             if left <= 0:
                 return
-            document = told(world, number, spoken[self.languages[number % len(self.languages)]], self.sums)
+            language = spoken[self.languages[number % len(self.languages)]]
+            document = told(world, number, language, self.sums, self.talks)
             left -= len(document.encode()) + 1
             yield document
 

@@ -139,7 +139,14 @@ def test_the_command_line_is_stronger_than_the_sweep_of_an_experiment(place, com
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("experiment", "num_jobs"),
-    [("bart_noises", 7), ("masking_rate", 3), ("nsp_vs_sop", 3), ("t5_architectures", 8), ("t5_objectives", 14)],
+    [
+        ("bart_noises", 7),
+        ("masking_rate", 3),
+        ("mw_transfer", 6),
+        ("nsp_vs_sop", 3),
+        ("t5_architectures", 8),
+        ("t5_objectives", 14),
+    ],
 )
 def test_every_job_of_the_experiments_is_a_sentence_that_fits(experiment, num_jobs, place, command):  # noqa: F811
     from lmlab.cli import main

@@ -74,7 +74,8 @@ class Counter:
         """Noise, how it is shown, and how much of it is expected."""
         noise, shown, original = noise_of(trace), trace.shown, trace.text.tokens
         writes_all, special = asks_all(trace), trace.special
-        as_mask, as_kept = noise & (shown == self.mask_id), noise & (shown == original)
+        as_kept = noise & (shown == original)
+        as_mask = noise & ((shown == self.mask_id) | np.isin(shown, self.sentinel_ids))  # one sentinel for one token
         as_random = noise & ~as_mask & ~as_kept & (shown != HIDDEN)
         found = {
             "noise": noise.sum(),

@@ -109,11 +109,14 @@ def test_what_cannot_be_followed_is_said_and_not_guessed(corruption):
     assert in_place["traced"].all() and np.nansum(in_place["noise"]) > 0
 
 
-def test_counts_of_spans_are_those_of_t5():
-    objective = SpanCorruption(Spans(), SENTINELS, SEP)
-    counts = counted(objective, "encoder-decoder", num_sequences=50)
+@pytest.mark.parametrize("mean_length", [3.0, 1.0])
+def test_counts_of_spans_are_those_of_t5(mean_length):
+    """With a sentinel for each token the inputs are as long as the text, and still none of it is a random token."""
+    spans = Spans(mean_length=mean_length)
+    counts = counted(SpanCorruption(spans, SENTINELS, SEP), "encoder-decoder", num_sequences=50)
+    assert counts["special_drawn"].sum() == 0
     for number, found in enumerate(counts.spans):
-        num_noise, num_spans = Spans().fixed_counts(int(counts["text"][number]))
+        num_noise, num_spans = spans.fixed_counts(int(counts["text"][number]))
         assert (found.sum(), found @ np.arange(len(found))) == (num_spans, num_noise)
         assert counts["sentinels"][number] == num_spans
 

@@ -35,6 +35,7 @@ class T5(EncoderDecoder):
         dropout: everywhere, on attention weights too.
         norm_eps: of the root-mean-square normalisations.
         num_buckets, max_distance: of the relative positions.
+        position_std: deviation of their initial scores; None takes T5's hidden_size ** -0.5.
     """
 
     max_positions = None
@@ -57,6 +58,7 @@ class T5(EncoderDecoder):
         num_buckets: int = 32,
         max_distance: int = 128,
         shared: bool = False,
+        position_std: float | None = None,
     ):
         super().__init__()
         num_decoder_layers = num_decoder_layers or num_layers
@@ -86,7 +88,7 @@ class T5(EncoderDecoder):
         self.encoder_positions = RelativePositionBias(num_heads, num_buckets, max_distance, bidirectional=True)
         self.decoder_positions = RelativePositionBias(num_heads, num_buckets, max_distance, bidirectional=False)
         self.last_dropout = Dropout(dropout)
-        initialize_t5(self)
+        initialize_t5(self, position_std)
 
     def embed_input(self, input_ids: Tensor) -> Tensor:
         return self.embeddings(input_ids)
@@ -135,8 +137,12 @@ def t5_stack(
     return Stack(make_block, depth, final_norm=norm(), causal=causal)
 
 
-def initialize_t5(model: Model) -> None:
-    """Mesh TensorFlow's: the query's 1 / sqrt(head size) stands in for the missing scale of the scores."""
+def initialize_t5(model: Model, position_std: float | None = None) -> None:
+    """Mesh TensorFlow's: the query's 1 / sqrt(head size) stands in for the missing scale of the scores.
+
+    Scores of relative positions begin near 0, all alike, and an optimizer moves each by its learning rate at most: a
+    small model's encoder stays a bag of words for thousands of steps. `position_std` lets them begin apart.
+    """
     width = model.hidden_size
     nn.init.normal_(model.embeddings.tokens.weight, std=1.0)
     for module in model.modules():
@@ -150,7 +156,7 @@ def initialize_t5(model: Model) -> None:
             for linear in filter(None, (module.expand, module.gate, module.contract)):
                 nn.init.normal_(linear.weight, std=linear.in_features**-0.5)
         elif isinstance(module, RelativePositionBias):
-            nn.init.normal_(module.scores.weight, std=width**-0.5)
+            nn.init.normal_(module.scores.weight, std=width**-0.5 if position_std is None else position_std)
 
 
 def t5_vocabulary_head(tokens: nn.Embedding, tied: bool) -> VocabularyHead:

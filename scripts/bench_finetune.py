@@ -223,9 +223,10 @@ def train_lmlab(words: Sequence[str]) -> tuple[float, dict[str, float]]:
 
 
 def evaluate_lmlab(words: Sequence[str]) -> "Scored":
-    from lmlab.engine.precision import choose_dtype
+    from lmlab.engine.precision import choose_dtype, keep_freed_memory
     from lmlab.formulations.scoring import evaluation_rows, score
 
+    keep_freed_memory()  # as `lmlab evaluate` does
     config, task = read_config(words)
     formulation, learner = lmlab_learner(config, task)
     learner.to(choose_dtype(config.trainer.precision, torch.device("cpu"))).eval()

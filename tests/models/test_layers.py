@@ -69,6 +69,20 @@ def test_attention_without_gradients_equals_the_formula(num_keys, dtype):
     torch.testing.assert_close(ours.float(), plain(q, k, v, 0), rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("num_queries", [1, 14])
+@pytest.mark.parametrize("bias_shape", [(2, 1, 1), (1, 3, None), (2, 1, None)], ids=["keys", "heads", "rows"])
+@pytest.mark.parametrize("num_keys", [14, 34, 64], ids=["padded", "nearly whole", "whole"])
+def test_attention_without_gradients_adds_every_kind_of_bias(num_keys, bias_shape, num_queries):
+    torch.manual_seed(0)
+    q, (k, v) = torch.randn(2, 3, num_queries, 4), torch.randn(2, 2, 3, num_keys, 4)
+    bias = torch.randn(*(size or num_queries for size in bias_shape), num_keys)
+    bias[..., -2:] = torch.finfo(torch.bfloat16).min
+    with torch.no_grad():
+        ours = attend(*(x.bfloat16() for x in (q, k, v, bias)), causal=False, dropout=0.0)
+    assert ours.shape == q.shape
+    torch.testing.assert_close(ours.float(), plain(q, k, v, bias), rtol=5e-2, atol=5e-2)
+
+
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("plain_up_to", [0, 256], ids=["fused kernel", "plain products"])
 def test_attention_and_its_gradients_equal_the_formula(causal, plain_up_to, monkeypatch):

@@ -15,6 +15,8 @@ from lmlab.models.layers.dropout import dropout_mask
 # which never stores the (T, S) scores, wins.
 PLAIN_UP_TO = 256
 PLAIN_FORWARD_UP_TO = 1024  # the same without a backward pass, in bf16
+VECTOR = 32  # numbers of 16 bits that a processor reads at once; PyTorch's soft-max takes what is left over one by one
+LEFT_OVER = 4  # so many are taken one by one no slower than keys are padded
 
 
 class KeyValueCache:
@@ -65,6 +67,29 @@ class _PlainAttention(torch.autograd.Function):
         return grad_scores @ k, grad_scores.transpose(-1, -2) @ q, grad_v, grad_bias, None
 
 
+def attend_forward(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    """softmax(q k' + bias) v without a backward pass; see `attend`."""
+    batch, heads, num_queries, num_keys = *q.shape[:3], k.shape[2]
+    whole = k.element_size() != 2 or num_keys % VECTOR <= LEFT_OVER
+    if not whole and 4 * num_queries >= num_keys:  # for few queries the copies of all keys would cost more
+        k, v, bias = pad_keys(k, v, bias)
+    q, k, v = (each.flatten(0, 1) for each in (q, k.transpose(-1, -2), v))
+    # The product that begins with the bias saves a walk over the scores.
+    scores = q @ k if bias is None else torch.baddbmm(bias.expand(batch, heads, -1, -1).flatten(0, 1), q, k)
+    return (torch.softmax(scores, dim=-1) @ v).unflatten(0, (batch, heads))
+
+
+def pad_keys(k: Tensor, v: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Fill S up to a multiple of `VECTOR` with keys that the bias hides.
+
+    Measured with 2,048 tokens in bf16, 12 heads of 32: 2.0 in place of 6.7 ms at 31 keys, 6.3 in place of 9.8 at 155.
+    """
+    missing = -k.shape[2] % VECTOR
+    bias = k.new_zeros(1, k.shape[2]) if bias is None else bias
+    k, v = (F.pad(each, (0, 0, 0, missing)) for each in (k, v))
+    return k, v, F.pad(bias, (0, missing), value=-math.inf)
+
+
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, causal: bool, dropout: float) -> Tensor:
     """Attention with the kernel that is fastest for this length and device; this is the one place that chooses.
 
@@ -86,6 +111,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, causal: bool, d
             bias = (
                 causal_bias(num_queries, num_keys, q) if bias is None else bias + causal_bias(num_queries, num_keys, q)
             )
+        if not (dropout or torch.is_grad_enabled()):
+            return attend_forward(q, k, v, bias)
         return _PlainAttention.apply(q, k, v, bias, dropout)
     if causal and (bias is not None or num_queries != num_keys):
         hidden = causal_bias(num_queries, num_keys, q)

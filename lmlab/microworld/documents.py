@@ -1,5 +1,7 @@
 """The documents of the corpus: lives, laws, news, talks, stories, and lines of arithmetic."""
 
+from collections.abc import Sequence
+
 from lmlab.microworld import arithmetic, ontology, tables
 from lmlab.microworld.draw import Draw
 from lmlab.microworld.language import Language
@@ -14,11 +16,11 @@ LIVES, LAWS, NEWS = 0.09, 0.04, 0.27  # shares of what is left; the rest are sto
 EPISODES = (1, 2, 2, 3, 3, 4)
 
 
-def document(world: World, number: int, talks: float = TALKS) -> list[Said]:
-    """The paragraphs of a document, a pure function of world's seed, number and share of talks. Training facts only."""
+def document(world: World, number: int, talks: float = TALKS, exchanges: Sequence[str] | None = None) -> list[Said]:
+    """The paragraphs of a document, a pure function of the world's seed and the others. Training facts only."""
     draw = Draw(world.seed, "document", number)
     if draw.chance(talks):
-        return talk(world, draw)
+        return talk(world, draw, exchanges)
     chance = draw.random()
     if chance < LIVES:
         return lives(world, draw)
@@ -86,10 +88,23 @@ def laws(draw: Draw) -> list[Sentence]:
     return told
 
 
-def told(world: World, number: int, language: Language, sums: float = SUMS, talks: float = TALKS) -> str:
-    """The text of a document, a paragraph a line. Lines of arithmetic are the same in all languages."""
+def told(
+    world: World,
+    number: int,
+    language: Language,
+    sums: float = SUMS,
+    talks: float = TALKS,
+    exchanges: Sequence[str] | None = None,
+) -> str:
+    """The text of a document, a paragraph a line. Lines of arithmetic are the same in all languages.
+
+    Args:
+        sums: share of the documents that are lines of arithmetic.
+        talks: share of the others that are talks.
+        exchanges: what kinds of them there are, see `lmlab.microworld.talks`; None: all.
+    """
     draw = Draw(world.seed, "telling", number, language.name)
     if draw.chance(sums):
         return "\n".join(arithmetic.line(draw, "train") for _ in range(4 + draw.below(8)))
-    paragraphs = document(world, number, talks)
+    paragraphs = document(world, number, talks, exchanges)
     return "\n".join(" ".join(language.say(sentence, draw) for sentence in each) for each in paragraphs)

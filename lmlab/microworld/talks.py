@@ -4,6 +4,9 @@ Here a reader can learn what the stories leave out: that two tellings mean the s
 and whom a pronoun means. As everywhere in the corpus, all of it is about facts of the training split.
 """
 
+from collections.abc import Sequence
+
+from lmlab.errors import UserError, nearest
 from lmlab.microworld import tables
 from lmlab.microworld.changes import converse, other_of, rich_clause, roles
 from lmlab.microworld.draw import Draw
@@ -23,9 +26,14 @@ Said = list[Sentence | Question]
 Exchange = tuple[Said, Said]  # what is told, and what is said about it
 
 
-def talk(world: World, draw: Draw) -> list[Said]:
-    """Two or three things are told and talked about: each at once, or all in a second paragraph, in another order."""
-    exchanges = [draw.choice(EXCHANGES)(Scene(world, draw, "train")) for _ in range(2 + draw.below(2))]
+def talk(world: World, draw: Draw, kinds: Sequence[str] | None = None) -> list[Said]:
+    """Two or three things are told and talked about: each at once, or all in a second paragraph, in another order.
+
+    Args:
+        kinds: names of the exchanges that there are, each as likely as in `EXCHANGES`; None: all.
+    """
+    makers = [maker for maker in EXCHANGES if kinds is None or maker.__name__ in kinds]
+    exchanges = [draw.choice(makers)(Scene(world, draw, "train")) for _ in range(2 + draw.below(2))]
     if draw.chance(AT_ONCE):
         return [told + said for told, said in exchanges]
     told = [each for told, _ in exchanges for each in told]
@@ -112,3 +120,16 @@ EXCHANGES = (
     appraised,
     appraised,
 )
+
+
+def check_exchanges(names: Sequence[str], key: str) -> None:
+    """See that the exchanges that an option names are there.
+
+    Raises:
+        UserError: one is not.
+    """
+    known = sorted({maker.__name__ for maker in EXCHANGES})
+    for name in names:
+        if name not in known:
+            hint = nearest(str(name), known)
+            raise UserError(f"{key}: no exchange {name!r} in this world; known are {', '.join(known)}{hint}")

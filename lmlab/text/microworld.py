@@ -7,6 +7,7 @@ from typing import Any
 
 from lmlab.errors import UserError
 from lmlab.microworld.language import check
+from lmlab.microworld.talks import check_exchanges
 from lmlab.text.corpora import Corpus
 
 # Raise this number when the texts change, so that token ids of the old ones are not used again.
@@ -27,6 +28,7 @@ class MicroWorld(Corpus):
         seed: which world.
         sums: share of the documents that are lines of arithmetic.
         talks: share of the others that are talks; what is left are stories, news, lives and laws.
+        exchanges: kinds of what is said in talks, functions of `lmlab.microworld.talks`; None: all.
         corpus: the arguments of `Corpus`.
     """
 
@@ -37,6 +39,7 @@ class MicroWorld(Corpus):
         seed: int = 0,
         sums: float = 0.03,
         talks: float = 0.45,
+        exchanges: list[str] | str | None = None,
         **corpus: Any,
     ) -> None:
         super().__init__(**corpus)
@@ -50,7 +53,10 @@ class MicroWorld(Corpus):
         for name, share in {"sums": sums, "talks": talks}.items():
             if not isinstance(share, int | float) or not 0 <= share <= 1:
                 raise UserError(f"corpus.{name}={share} must lie between 0 and 1: a share of the documents")
-        self.languages, self.megabytes, self.seed, self.sums, self.talks = languages, megabytes, seed, sums, talks
+        exchanges = [exchanges] if isinstance(exchanges, str) else list(exchanges or ())
+        check_exchanges(exchanges, "corpus.exchanges")
+        self.languages, self.megabytes, self.seed = languages, megabytes, seed
+        self.sums, self.talks, self.exchanges = sums, talks, exchanges or None
 
     def __str__(self) -> str:
         return "corpus microworld"
@@ -70,7 +76,7 @@ class MicroWorld(Corpus):
             if left <= 0:
                 return
             language = spoken[self.languages[number % len(self.languages)]]
-            document = told(world, number, language, self.sums, self.talks)
+            document = told(world, number, language, self.sums, self.talks, self.exchanges)
             left -= len(document.encode()) + 1
             yield document
 

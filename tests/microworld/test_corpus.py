@@ -1,6 +1,7 @@
 """The corpus: the same bytes everywhere, its size, its order, and the facts that it may tell."""
 
 import hashlib
+import re
 from collections import Counter
 
 import pytest
@@ -60,6 +61,7 @@ def test_the_fingerprint_knows_the_settings():
         ({"megabytes": "much"}, "corpus.megabytes=much must be above 0"),
         ({"sums": 2}, "corpus.sums=2 must lie between 0 and 1"),
         ({"talks": -0.1}, "corpus.talks=-0.1 must lie between 0 and 1"),
+        ({"exchanges": ["claimd"]}, "corpus.exchanges: no exchange 'claimd' in this world.*did you mean 'claimed'"),
         ({"languages": None}, "one language, or both"),
         ({"languages": ["c"]}, "no language 'c' in this world"),
         ({"languages": []}, "one language, or both"),
@@ -152,3 +154,10 @@ def test_what_is_said_in_talks_follows_from_what_was_told():
             is_same = (answer.first, answer.second) == (told.first, told.second)
             assert (is_same == (told.link == answer.link)) == (answer.opener == "true")
     assert min(openers[each] for each in ("again", "yes", "no", "perhaps", "true", "false", "possible", None)) > 5
+
+
+def test_talks_hold_the_exchanges_that_are_named():
+    corpus = MicroWorld(["a"], 0.05, sums=0, talks=1, exchanges=["appraised", "claimed_order"])
+    said = [line for text in corpus.documents("train") for line in text.splitlines()]
+    assert all(re.search("It was |before|after", line, re.IGNORECASE) for line in said)
+    assert not any(word in line for line in said for word in ("?", "In other words", "possible"))

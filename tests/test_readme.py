@@ -22,6 +22,7 @@ INSTEAD = {  # the same words with less to do
         "hydra.mode=RUN",
         "then.topic='finetune task=pydocs_topic trainer.max_steps=2'",
     ],
+    "experiment=mw_pet": ["experiment=mw_pet", "hydra.mode=RUN", "task.train_rows=40", "task.evaluation_rows=20"],
     'then.topic="finetune task=pydocs_topic"': ["then.topic='finetune task=pydocs_topic trainer.max_steps=2'"],
     'then.order="evaluate objective=sop"': ["then.order='evaluate objective=sop max_tokens=2048'"],
     "max_tokens=65536": ["max_tokens=2048"],

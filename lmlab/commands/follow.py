@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from lmlab.commands.evaluate import another_question, ask, asks_without_training, formulation_node, refuse_task
 from lmlab.commands.session import carry_out, relative, say, settings_of_hydra
@@ -57,15 +57,21 @@ class Follower:
     def config(self, pretrained: DictConfig, run: RunFolder) -> DictConfig:
         """Its config, `hydra` node included: seed, folders and device as in the run, unless the words say otherwise."""
         folders = ",".join(f"'file://{folder}'" for folder in folders_of_job())
-        config = compose(self.command, [*self.words, f"hydra.searchpath=[{folders}]"])
         device = "device" if self.command == "evaluate" else "trainer.device"
         inherited = {"seed": pretrained.seed} if self.command == "finetune" else {}
         inherited |= {key: pretrained[key] for key in ("data_dir", "cache_dir")} | {device: pretrained.trainer.device}
-        for key, value in inherited.items():
-            if key not in self.keys:
-                OmegaConf.update(config, key, value)
-        config[COMMANDS[self.command][0]] = str(relative(run.path))
-        return config
+        inherited |= {COMMANDS[self.command][0]: str(relative(run.path))}
+        words = [f"{key}={_value(value)}" for key, value in inherited.items() if key not in self.keys]
+        # As words, not set afterwards: a suite reads the words again for each of its tasks.
+        return compose(self.command, [*self.words, *words, f"hydra.searchpath=[{folders}]"])
+
+
+def _value(value: Any) -> str:
+    """A value as Hydra reads it on the command line."""
+    if not isinstance(value, str):
+        return "null" if value is None else str(value)
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 def followers(config: DictConfig) -> list[Follower]:

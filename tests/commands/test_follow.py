@@ -1,6 +1,7 @@
 """What is done with a finished model (`then`), and sweeps that end in a table."""
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -45,6 +46,21 @@ def test_the_figures_of_what_follows_join_those_of_the_run(place, lmlab):  # noq
         assert metrics[f"again_{name}"] == pytest.approx(metrics[name], rel=1e-4)  # the run's own question
     typed = json.loads(only("outputs/finetune/*/*/environment.json", place).read_text())["command_line"]
     assert typed == f"lmlab {TOPIC} init={tuned['init']} seed=3"
+
+
+def test_a_suite_follows_with_the_model_and_the_seed_of_the_run(place, lmlab):  # noqa: F811
+    """Not with the newest model: another run may have finished in the meantime."""
+    assert lmlab(*pretraining(place))[0] == 0
+    shutil.copytree(only("outputs/pretrain/*/*", place), place / "outputs" / "pretrain" / "2099-01-01" / "later")
+    (place / "my" / "suite").mkdir(parents=True)
+    suite = {"_target_": "lmlab.tasks.suite.Suite", "name": "birds", "tasks": {"sst2": ["accuracy"]}, "apart": []}
+    (place / "my" / "suite" / "birds.yaml").write_text("# Birds\n" + yaml.safe_dump(suite))
+    follows = f"then.birds='{TOPIC.replace('task=sst2', 'suite=birds')}'"
+    code, _, told = lmlab(*pretraining(place, "--config-dir", str(place / "my"), "seed=3", follows))
+    assert code == 0, told
+    (tuned,) = summaries(place, "finetune/*/*/sst2")
+    trained = max(path.name for path in place.glob("outputs/pretrain/*/*") if path.name != "later")
+    assert tuned["init"].endswith(trained) and tuned["seed"] == 3
 
 
 def test_what_follows_may_fail_and_is_done_again_without_training(place, lmlab):  # noqa: F811

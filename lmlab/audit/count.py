@@ -75,7 +75,10 @@ class Counter:
         noise, shown, original = noise_of(trace), trace.shown, trace.text.tokens
         writes_all, special = asks_all(trace), trace.special
         as_kept = noise & (shown == original)
-        as_mask = noise & ((shown == self.mask_id) | np.isin(shown, self.sentinel_ids))  # one sentinel for one token
+        is_blank = shown == self.mask_id
+        if not (trace.in_place or writes_all):  # a sentinel may stand for a single token
+            is_blank = is_blank | np.isin(shown, self.sentinel_ids)
+        as_mask = noise & is_blank
         as_random = noise & ~as_mask & ~as_kept & (shown != HIDDEN)
         found = {
             "noise": noise.sum(),
